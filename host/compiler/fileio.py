@@ -1,0 +1,58 @@
+"""Files that appear complete or not at all: write under a temporary name in the same folder, then rename."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .errors import UserInputError
+
+
+@contextmanager
+def atomic_output(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` (same suffix); rename it on success, delete it on any exception.
+
+    UserInputError: the folder of `path` does not exist or is not writable, or `path` is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserInputError(f"{path}: this is a folder; give the name of a file to write")
+    if not path.parent.is_dir():
+        raise UserInputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise UserInputError(f"{path}: the folder {path.parent} is not writable")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_bytes(path: str | Path, data: bytes) -> Path:
+    """Write a whole file atomically; returns its path."""
+    with atomic_output(path) as temporary:
+        temporary.write_bytes(data)
+    return Path(path)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a whole UTF-8 text file with LF line ends atomically; returns its path."""
+    return write_bytes(path, text.encode())
+
+
+def existing_file(path: str | Path, what: str) -> Path:
+    """The path if it is a readable file; UserInputError names what it should have been otherwise."""
+    path = Path(path)
+    if not path.exists():
+        raise UserInputError(
+            f"{path}: no such file ({what}); check the name, paths are relative to {Path.cwd()}"
+        )
+    if not path.is_file():
+        raise UserInputError(f"{path}: not a file ({what})")
+    if not os.access(path, os.R_OK):
+        raise UserInputError(f"{path}: not readable ({what})")
+    return path

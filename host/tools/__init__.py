@@ -1,0 +1,1 @@
+"""The commands: one thin file per tool; no logic of its own."""

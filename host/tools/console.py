@@ -1,0 +1,84 @@
+"""What commands print: version line, step lines, progress (cli.md section 2.5)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .. import __version__
+
+quiet = False  # set by -q
+
+
+def say(text: str = "") -> None:
+    """A line on stdout, unless --quiet."""
+    if not quiet:
+        print(text, flush=True)
+
+
+def version_line() -> str:
+    return f"tpuforge v{__version__}"
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """`[Running]: what` before, `[Success]: what (seconds)` after, `[Failed]: what` when an exception passes."""
+    say(f"[Running]: {what}")
+    begin = time.perf_counter()
+    try:
+        yield
+    except BaseException:
+        say(f"[Failed]: {what}")
+        raise
+    say(f"[Success]: {what} ({time.perf_counter() - begin:.2f} s)")
+
+
+class Progress:
+    """Call it as progress(done, total, label) from a long loop; use it as a context manager.
+
+    A rich bar when stderr is a terminal; otherwise one line per 10 %. Nothing with --quiet.
+    """
+
+    def __init__(self, label: str = ""):
+        self.label = label
+        self._bar: Any = None
+        self._task: dict[str, Any] = {}
+        self._tenth: dict[str, int] = {}
+
+    def __enter__(self) -> Progress:
+        if not quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bar
+
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+            )
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=False)
+            self._bar.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(*exc)
+            self._bar = None
+
+    def __call__(self, done: int, total: int, label: str | None = None) -> None:
+        label = label or self.label
+        if quiet or total <= 0:
+            return
+        if self._bar is not None:
+            if label not in self._task:
+                self._task[label] = self._bar.add_task(label, total=total)
+            self._bar.update(self._task[label], completed=done, total=total)
+            return
+        tenth = 10 * done // total
+        if tenth > self._tenth.get(label, 0):
+            self._tenth[label] = tenth
+            print(f"{label}: {done}/{total} ({100 * done // total} %)", file=sys.stderr, flush=True)
