@@ -1,4 +1,6 @@
-"""Bit-field tables: golden words of the specification, ranges, and every word of the vendor's models."""
+"""Bit-field tables: golden words of the specification, ranges, and every word of the vendor's
+models.
+"""
 
 import time
 
@@ -13,13 +15,15 @@ from tpuforge.compiler.isa.cv18xx.tiu_b import TiuB
 from vendor_streams import vendor_names, vendor_stream
 
 CONV = dict(
-    cmd_id_tpu=7, cmd_id_gdma=9, opd0_addr=0, opd0_n=1, opd0_c=32, opd0_h=56, opd0_w=56, opt_opd0_sign=1,
-    opd1_addr=0x6000, opt_opd1_sign=1, short_opd1_str=1, opd1_n=32, opd1_c=64, opd1_h=3, opd1_w=3,
-    opd2_addr=0x7000, opd2_n=1, opd2_c=64, opd2_h=1, opd2_w=1, short_opd2_str=2, opt_opd2_sign=1, opt_opd2_seg=1,
-    opd2_b_str=0, res0_addr=0x4000, res0_n=1, res0_c=64, res0_h=28, res0_w=28, short_res0_str=3, res0_n_str=1568,
-    res0_c_str=784, res0_h_str=28, res0_w_str=1, opt_res0_sign=1, tsk_opd_num=3, opt_chl_quan=1, opt_res_shift=0,
-    opt_shift_typ=1, opt_relu_typ=1, double_conv=1, layer_info=5, cmd_en=1, cmd_id_en=1, conv_op_x_str=2,
-    conv_op_y_str=2, conv_opd0_up_pad=1, conv_opd0_dn_pad=1, conv_opd0_lf_pad=1, conv_opd0_rt_pad=1,
+    cmd_id_tpu=7, cmd_id_gdma=9, opd0_addr=0, opd0_n=1, opd0_c=32, opd0_h=56, opd0_w=56,
+    opt_opd0_sign=1, opd1_addr=0x6000, opt_opd1_sign=1, short_opd1_str=1, opd1_n=32, opd1_c=64,
+    opd1_h=3, opd1_w=3, opd2_addr=0x7000, opd2_n=1, opd2_c=64, opd2_h=1, opd2_w=1,
+    short_opd2_str=2, opt_opd2_sign=1, opt_opd2_seg=1, opd2_b_str=0, res0_addr=0x4000, res0_n=1,
+    res0_c=64, res0_h=28, res0_w=28, short_res0_str=3, res0_n_str=1568, res0_c_str=784,
+    res0_h_str=28, res0_w_str=1, opt_res0_sign=1, tsk_opd_num=3, opt_chl_quan=1, opt_res_shift=0,
+    opt_shift_typ=1, opt_relu_typ=1, double_conv=1, layer_info=5, cmd_en=1, cmd_id_en=1,
+    conv_op_x_str=2, conv_op_y_str=2, conv_opd0_up_pad=1, conv_opd0_dn_pad=1, conv_opd0_lf_pad=1,
+    conv_opd0_rt_pad=1,
 )  # fmt: skip
 GOLDEN = {
     "A": """3d00480000000662e51f260100000008 0100041cc00100400000000000600000
@@ -32,9 +36,10 @@ GOLDEN = {
             01001000100010000000010000000060""",
 }
 LOAD = dict(
-    vld=1, bar_en=1, cmd_id=3, wait_id_tpu=2, trans_dir=0, src_n=1, src_c=64, src_h=9, src_w=32, dst_c=64, dst_h=9,
-    dst_w=32, src_n_stride=18432, src_c_stride=288, src_h_stride=32, dst_n_stride=576, dst_c_stride=288,
-    dst_h_stride=32, src_base_reg_sel=1, src_base_addr=0x1234560, dst_base_addr=0x6000, layer_ID=5,
+    vld=1, bar_en=1, cmd_id=3, wait_id_tpu=2, trans_dir=0, src_n=1, src_c=64, src_h=9, src_w=32,
+    dst_c=64, dst_h=9, dst_w=32, src_n_stride=18432, src_c_stride=288, src_h_stride=32,
+    dst_n_stride=576, dst_c_stride=288, dst_h_stride=32, src_base_reg_sel=1,
+    src_base_addr=0x1234560, dst_base_addr=0x6000, layer_ID=5,
 )  # fmt: skip
 GOLDEN_LOAD = """11000300280002000000000000000100 20002001400200002000200100480000
                  40004000200009002000090000600000 60452301010000000000000000000500"""
@@ -104,18 +109,30 @@ def test_shift_is_signed_in_generation_b_only():
 
 @pytest.mark.parametrize("name", vendor_names())
 def test_vendor_words_survive(name):
-    """Decoding and encoding every command of a vendor model gives the same bytes; so do both ways of decoding."""
+    """Decoding and encoding every command of a vendor model gives the same bytes; so do both ways
+    of decoding.
+    """
     chip, data = vendor_stream(name)
     commands = isa.parse_stream(chip, data)
-    step = max(1, len(commands) // 2000)  # every word of small models, a regular sample of the largest
+    step = max(
+        1, len(commands) // 2000
+    )  # every word of small models, a regular sample of the largest
     out = {"tiu": isa.columns(commands, "tiu"), "tdma": isa.columns(commands, "tdma")}
     seen = {"tiu": 0, "tdma": 0}
     for i, c in enumerate(commands):
         if i % step == 0:
-            again = isa.encode_tdma(c.fields) if c.engine == "tdma" else isa.encode_tiu(chip.generation, c.fields)
+            again = (
+                isa.encode_tdma(c.fields)
+                if c.engine == "tdma"
+                else isa.encode_tiu(chip.generation, c.fields)
+            )
             assert isa.packet(chip, c.engine, again) == data[c.offset : c.offset + 8 + len(c.raw)]
             k = seen[c.engine]
-            for field in ("opt_res_shift", "res0_addr", "cmd_id_gdma") if c.engine == "tiu" else ("src_n", "cmd_id"):
+            for field in (
+                ("opt_res_shift", "res0_addr", "cmd_id_gdma")
+                if c.engine == "tiu"
+                else ("src_n", "cmd_id")
+            ):
                 assert out[c.engine][field][k] == c.fields[field]
         seen[c.engine] += 1
     assert sum(8 + len(c.raw) for c in commands) == len(data)
@@ -123,7 +140,9 @@ def test_vendor_words_survive(name):
 
 def test_damaged_streams():
     chip = chip_named("cv181x")
-    good = isa.packet(chip, "tdma", isa.encode_tdma({"vld": 1})) + isa.packet(chip, "tiu", isa.encode_tiu("B", {}))
+    good = isa.packet(chip, "tdma", isa.encode_tdma({"vld": 1})) + isa.packet(
+        chip, "tiu", isa.encode_tiu("B", {})
+    )
     assert [c.engine for c in isa.parse_stream("cv181x", good)] == ["tdma", "tiu"]
     assert isa.parse_stream(chip, memoryview(b"")) == []
     for damaged, what in (

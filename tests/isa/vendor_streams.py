@@ -1,4 +1,6 @@
-"""Command streams of the vendor-compiled test networks, found without a model reader (packets fill the file's end)."""
+"""Command streams of the vendor-compiled test networks, found without a model reader (packets fill
+the file's end).
+"""
 
 from __future__ import annotations
 
@@ -7,15 +9,17 @@ import os
 from pathlib import Path
 
 import pytest
-
 from tpuforge.compiler.chip import Chip, chip_named
 
-SHARED = Path(os.environ.get("TPUFORGE_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
+SHARED = Path(
+    os.environ.get("TPUFORGE_SHARED", Path(__file__).resolve().parents[2].parent / "shared")
+)
 VENDOR = SHARED / "zoo" / "vendor"
 
 
 def vendor_names() -> list[str]:
-    """NAME_CHIP of every vendor model; one parameter that skips when the shared folder is missing."""
+    """NAME_CHIP of every vendor model; one parameter that skips when the shared folder is missing.
+    """
     return sorted(p.stem for p in VENDOR.glob("*.cvimodel")) or [""]
 
 

@@ -1,4 +1,5 @@
-"""Instruction sets: words as bit-field tables, packing, unpacking, printing, command streams, cost."""
+"""Instruction sets: words as bit-field tables, packing, unpacking, printing, command streams, cost.
+"""
 
 from .cv18xx.stream import (
     Command,

@@ -1,4 +1,6 @@
-"""Instruction words as declarative tables: a Word class lists its Fields; packing, unpacking and checks follow from it."""
+"""Instruction words as declarative tables: a Word class lists its Fields; packing, unpacking and
+checks follow from it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from ..errors import InternalError
 
 
 class Field:
-    """Bits lo..hi of a word (bit n = bit n mod 8 of byte n div 8), with the hardware's reset value."""
+    """Bits lo..hi of a word (bit n = bit n mod 8 of byte n div 8), with the hardware's reset value.
+    """
 
     name: str
 
@@ -31,10 +34,12 @@ class Field:
 
 
 class Word:
-    """Base of every instruction word. Subclasses declare `size` (bytes) and their Fields; nothing is instantiated.
+    """Base of every instruction word. Subclasses declare `size` (bytes) and their Fields; nothing
+    is instantiated.
 
     joined: name -> (low field, high field), quantities that encoding also accepts in one piece.
-    elsewhere: names of sister words' fields that this word lacks; encoding accepts them with value 0 only.
+    elsewhere: names of sister words' fields that this word lacks; encoding accepts them with value
+    0 only.
     """
 
     size: ClassVar[int]
@@ -50,14 +55,18 @@ class Word:
         cls.reset_word = 0
         for f in cls.fields.values():
             if covered & (f.mask << f.lo) or f.hi >= cls.size * 8 or not f.min <= f.reset <= f.max:
-                raise InternalError(f"{cls.__name__}.{f.name} overlaps, ends behind the word or has a bad reset value")
+                raise InternalError(
+                    f"{cls.__name__}.{f.name} overlaps, ends behind the word or has a bad reset value"
+                )
             covered |= f.mask << f.lo
             cls.reset_word |= (f.reset & f.mask) << f.lo
         cls._pack = {f.name: (f.min, f.max, f.reset, f.mask, f.lo) for f in cls.fields.values()}
 
     @classmethod
     def encode(cls, values: Mapping[str, int]) -> bytes:
-        """The word with the given fields, everything else at its reset value; InternalError names a bad field."""
+        """The word with the given fields, everything else at its reset value; InternalError names a
+        bad field.
+        """
         word, pack = cls.reset_word, cls._pack
         if cls.joined and not cls.joined.keys().isdisjoint(values):
             values = cls._split(values)
@@ -95,7 +104,9 @@ class Word:
                 continue
             value = index(out.pop(name))
             if low in out or high in out:
-                raise InternalError(f"{cls.__name__}: {name} is given together with {low} or {high}")
+                raise InternalError(
+                    f"{cls.__name__}: {name} is given together with {low} or {high}"
+                )
             first = cls.fields[low]
             if value < 0:
                 raise InternalError(f"{cls.__name__}.{name} = {value} is negative")
@@ -104,15 +115,21 @@ class Word:
 
     @classmethod
     def _refuse_unknown(cls, name: str, value: int) -> None:
-        """Field names of a sister word are tolerated with their neutral value 0; all others are a mistake."""
+        """Field names of a sister word are tolerated with their neutral value 0; all others are a
+        mistake.
+        """
         if name not in cls.elsewhere:
             raise InternalError(f"{cls.__name__} has no field {name} (value {value})")
         if value != 0:
-            raise InternalError(f"{cls.__name__} has no field {name}: only 0 is possible, not {value}")
+            raise InternalError(
+                f"{cls.__name__} has no field {name}: only 0 is possible, not {value}"
+            )
 
 
 class Columns(Mapping[str, Any]):
-    """Many words of one kind: columns["res0_c"] is an int64 array, one entry per word, unpacked on first use."""
+    """Many words of one kind: columns["res0_c"] is an int64 array, one entry per word, unpacked on
+    first use.
+    """
 
     def __init__(self, word: type[Word], data: bytes | np.ndarray) -> None:
         raw = np.frombuffer(data, np.uint8) if not isinstance(data, np.ndarray) else data

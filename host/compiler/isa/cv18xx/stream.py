@@ -1,4 +1,6 @@
-"""Command streams: packets of TIU and TDMA words (hw/cv18xx.md section 5, formats/cvimodel.md section 11)."""
+"""Command streams: packets of TIU and TDMA words (hw/cv18xx.md section 5, formats/cvimodel.md
+section 11).
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,8 @@ def tiu_word(generation: str) -> type[Word]:
 def encode_tiu(generation: str, fields: Mapping[str, int]) -> bytes:
     """112 bytes: the TIU word with these fields, all others at reset (hw/cv18xx-tiu.md section 1).
 
-    Field names are the unified ones; a field that the generation lacks is accepted with value 0 only. InternalError
-    names an unknown field or a value outside its range.
+    Field names are the unified ones; a field that the generation lacks is accepted with value 0
+    only. InternalError names an unknown field or a value outside its range.
     """
     return tiu_word(generation).encode(fields)
 
@@ -50,8 +52,8 @@ def decode_tiu(generation: str, data: bytes | memoryview) -> dict[str, int]:
 def encode_tdma(fields: Mapping[str, int]) -> bytes:
     """64 bytes: the TDMA word with these fields, all others at reset (hw/cv18xx-tdma.md section 1).
 
-    Addresses (40 bits) and c strides (32 bits) may be given whole as src_base_addr, dst_base_addr, src_c_stride,
-    dst_c_stride, or as their _low and _high parts.
+    Addresses (40 bits) and c strides (32 bits) may be given whole as src_base_addr, dst_base_addr,
+    src_c_stride, dst_c_stride, or as their _low and _high parts.
     """
     return Tdma.encode(fields)
 
@@ -71,7 +73,9 @@ def packet(chip: Chip, engine: str, body: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Command:
-    """One instruction of a stream; `offset` is the position of its packet, `raw` its word without the header."""
+    """One instruction of a stream; `offset` is the position of its packet, `raw` its word without
+    the header.
+    """
 
     engine: str  # "tiu" or "tdma"
     raw: bytes
@@ -100,7 +104,8 @@ class Command:
 def parse_stream(chip: Chip | str, data: bytes | memoryview) -> list[Command]:
     """The commands of a stream in program order (CPU markers are passed over).
 
-    UserInputError with the byte position when a packet is cut off or has a wrong magic, engine or length.
+    UserInputError with the byte position when a packet is cut off or has a wrong magic, engine or
+    length.
     """
     chip = chip_named(chip) if isinstance(chip, str) else chip
     tiu = TIU_WORDS[chip.generation]
@@ -109,7 +114,9 @@ def parse_stream(chip: Chip | str, data: bytes | memoryview) -> list[Command]:
     at, end = 0, len(data)
     while at < end:
         if end - at < HEADER.size:
-            raise UserInputError(f"command stream: {end - at} stray bytes at {at}, a packet needs {HEADER.size}")
+            raise UserInputError(
+                f"command stream: {end - at} stray bytes at {at}, a packet needs {HEADER.size}"
+            )
         magic, length, engine, flags, mask = HEADER.unpack_from(data, at)
         length = length or mask
         _check_header(chip, at, end, magic, length, engine & 15, flags)
@@ -121,7 +128,9 @@ def parse_stream(chip: Chip | str, data: bytes | memoryview) -> list[Command]:
     return out
 
 
-def _check_header(chip: Chip, at: int, end: int, magic: int, length: int, engine: int, flags: int) -> None:
+def _check_header(
+    chip: Chip, at: int, end: int, magic: int, length: int, engine: int, flags: int
+) -> None:
     """UserInputError for a packet header that this chip's stream can not contain."""
     if magic != chip.magic:
         other = next((f" (it is that of {c.name})" for c in CHIPS.values() if c.magic == magic), "")
@@ -129,9 +138,13 @@ def _check_header(chip: Chip, at: int, end: int, magic: int, length: int, engine
                              f"{chip.name} needs {chip.magic:#04x}")  # fmt: skip
     sizes = {0: TiuA.size, 2: Tdma.size}
     if engine not in (0, CPU_MARKER, 2):
-        raise UserInputError(f"command stream: packet at {at} is for engine {engine}, known are 0, 1 and 2")
+        raise UserInputError(
+            f"command stream: packet at {at} is for engine {engine}, known are 0, 1 and 2"
+        )
     if flags:
-        raise UserInputError(f"command stream: packet at {at} has flags {flags:#04x}, they must be 0")
+        raise UserInputError(
+            f"command stream: packet at {at} has flags {flags:#04x}, they must be 0"
+        )
     if engine in sizes and length != sizes[engine]:
         raise UserInputError(f"command stream: packet at {at} for the {ENGINES[engine]} has {length} bytes, "
                              f"not {sizes[engine]}")  # fmt: skip
@@ -141,7 +154,9 @@ def _check_header(chip: Chip, at: int, end: int, magic: int, length: int, engine
 
 
 def columns(commands: Iterable[Command], engine: str) -> Columns:
-    """All words of one engine as arrays, in stream order. At least one command of any engine must be present."""
+    """All words of one engine as arrays, in stream order. At least one command of any engine must
+    be present.
+    """
     chosen = [c for c in commands if c.engine == engine]
     word = chosen[0].word if chosen else (Tdma if engine == "tdma" else TiuB)
     return Columns(word, np.frombuffer(b"".join(c.raw for c in chosen), np.uint8))

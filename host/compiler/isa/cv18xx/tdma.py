@@ -1,16 +1,20 @@
 """The TDMA word of all CV18xx chips: hw/cv18xx-tdma.md section 1."""
 
+from typing import ClassVar
+
 from ..word import Field, Word
 
 
 class Tdma(Word):
-    """512 bits: Field(low bit, high bit, reset value, meaning). Sections are those of hw/cv18xx-tdma.md.
+    """512 bits: Field(low bit, high bit, reset value, meaning). Sections are those of hw/cv18xx-
+    tdma.md.
 
     Four quantities are split in two fields; encoding also takes them whole (see `joined`).
+
     """
 
     size = 64
-    joined = {
+    joined: ClassVar[dict[str, tuple[str, str]]] = {
         "src_base_addr": ("src_base_addr_low", "src_base_addr_high"),
         "dst_base_addr": ("dst_base_addr_low", "dst_base_addr_high"),
         "src_c_stride": ("src_c_stride_low", "src_c_stride_high"),

@@ -4,7 +4,9 @@ from ..word import Field, Word
 
 
 class TiuA(Word):
-    """896 bits: Field(low bit, high bit, reset value, meaning). Sections are those of hw/cv18xx-tiu.md."""
+    """896 bits: Field(low bit, high bit, reset value, meaning). Sections are those of hw/cv18xx-
+    tiu.md.
+    """
 
     size = 112
 

@@ -4,11 +4,13 @@ from ..word import Field, Word
 
 
 class TiuB(Word):
-    """896 bits: Field(low bit, high bit, reset value, meaning). Sections are those of hw/cv18xx-tiu.md.
+    """896 bits: Field(low bit, high bit, reset value, meaning). Sections are those of hw/cv18xx-
+    tiu.md.
 
     opt_res_shift is a six-bit two's complement number, -32..31: with quantised multiplication a
     negative value shifts left (section 3.2). It reads and writes as a signed integer here;
     0..31 mean the same as in generation A. All other fields are unsigned bit patterns.
+
     """
 
     size = 112
