@@ -1,0 +1,13 @@
+"""The quantised dialect: declaration and exact reference of every op, and an interpreter."""
+
+from .base import TpuOp, i8
+from .boundary import Dequantize, Input, Quantize
+from .conv import Conv
+from .eltwise import Add, LeakyRelu, Mul, PRelu, Relu, Requant
+from .pool import AvgPool, MaxPool
+from .shape import Concat, Reshape
+
+__all__ = [
+    "Add", "AvgPool", "Concat", "Conv", "Dequantize", "Input", "LeakyRelu", "MaxPool", "Mul", "PRelu", "Quantize", "Relu",
+    "Requant", "Reshape", "TpuOp", "i8",
+]  # fmt: skip

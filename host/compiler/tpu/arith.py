@@ -1,0 +1,125 @@
+"""The arithmetic of the chip in numpy, exact to the bit (hw/cv18xx-tiu.md sections 3 and 4).
+
+Everything integer works on int32 accumulators that wrap modulo 2^32. Multipliers and shifts may be scalars or arrays that
+broadcast against the accumulator (per-channel parameters are passed as (c, 1, 1)).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.generic]
+
+
+# ---- integers
+def wrap32(x: ArrayLike) -> NDArray[np.int32]:
+    """x modulo 2^32 as a signed 32-bit integer."""
+    return (np.asarray(x, np.int64) & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+
+
+def saturate(x: Array, bits: int = 8, signed: bool = True, relu: bool = False) -> Array:
+    """max(x, 0) if relu, then clip to the range of the result type; int8, uint8, int16 or uint16."""
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    dtype = np.dtype(f"{'' if signed else 'u'}int{bits}")
+    return np.clip(x, 0 if relu else low, high).astype(dtype)
+
+
+def shift_round(acc: ArrayLike, s: int) -> NDArray[np.int32]:
+    """R(acc, s), arithmetic, rounding: s = 0: acc; else ((acc >> (s - 1)) + 1) >> 1, the + 1 wraps (section 3.1)."""
+    x = np.asarray(acc, np.int32)
+    return x if s == 0 else ((x >> (s - 1)) + np.int32(1)) >> 1
+
+
+def shift_floor(acc: ArrayLike, s: int) -> NDArray[np.int32]:
+    """R(acc, s), arithmetic, floor: acc >> s (section 3.1)."""
+    return np.asarray(acc, np.int32) >> s
+
+
+def requantise(acc: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> NDArray[np.int64]:
+    """Q(acc, m, s) of section 3.2, before relu and saturation.
+
+    s < 0: acc = wrap32(acc << -s), s = 0            (generation B)
+    q = round(acc * m / 2^31), ties up               (= the + 2^30 / 1 - 2^30 and truncation of the specification)
+    result = round(q / 2^s), ties away from 0
+    """
+    a = np.asarray(acc, np.int32).astype(np.int64)
+    s = np.asarray(shift, np.int64)
+    if (s < 0).any():
+        a = wrap32(a << np.maximum(-s, 0)).astype(np.int64)
+        s = np.maximum(s, 0)
+    a = a * np.asarray(multiplier, np.int64)
+    a += 1 << 30
+    a >>= 31
+    if not s.any():
+        return a
+    half = np.where(s > 0, np.int64(1) << np.maximum(s - 1, 0), 0)
+    minus = (a >> 63) & np.where(s > 0, np.int64(-1), np.int64(0))
+    a += half
+    a += minus
+    a >>= s
+    return a
+
+
+# ---- multipliers
+def multiplier_and_shift(scale: float) -> tuple[int, int]:
+    """(m, s) with m / 2^(31 + s) = scale as near as possible, 2^30 <= m < 2^31, 0 <= s <= 31; 0 < scale < 1.
+
+    A scale below 2^-32 / 2 can not be expressed with s <= 31: then m shrinks (also to 0); a scale that rounds to 1 gets
+    the largest multiplier.
+    """
+    f, e = math.frexp(scale)
+    m, s = round(f * (1 << 31)), -e
+    if m == 1 << 31:
+        m, s = 1 << 30, s - 1
+    if s > 31:
+        return round(scale * 2.0**62), 31
+    return (m, s) if s >= 0 else ((1 << 31) - 1, 0)
+
+
+# ---- floating point
+def bf16_from_f32(x: ArrayLike) -> NDArray[np.uint16]:
+    """float32 -> bf16 pattern, round to nearest even (finite values; section 4)."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def bf16_truncated(x: ArrayLike) -> NDArray[np.uint16]:
+    """The upper half of a float32: what a load of its high 16 bits gives."""
+    return (np.ascontiguousarray(x, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def f32_from_bf16(pattern: ArrayLike) -> NDArray[np.float32]:
+    """bf16 pattern -> float32, exactly."""
+    return (np.ascontiguousarray(pattern, np.uint16).astype(np.uint32) << 16).view(np.float32)
+
+
+def bf16_mul(a: NDArray[np.uint16], b: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """TIU bf16 product (section 4): denormals read as +0, exact product, |p| < 2^-126 -> +0, round to nearest even;
+    infinity, NaN or overflow in an operand or the result -> 0x7F7F."""
+    x, y = f32_from_bf16(a), f32_from_bf16(b)
+    bad = ((a & 0x7F80) == 0x7F80) | ((b & 0x7F80) == 0x7F80)
+    x = np.where((a & 0x7F80) == 0, np.float32(0), x)
+    y = np.where((b & 0x7F80) == 0, np.float32(0), y)
+    with np.errstate(all="ignore"):
+        p = x.astype(np.float64) * y.astype(np.float64)
+        bad = bad | (np.abs(p) >= 2.0**128)
+        p32 = np.where(np.abs(p) < 2.0**-126, 0.0, p).astype(np.float32)
+    r = bf16_from_f32(np.where(bad, np.float32(0), p32))
+    return np.where(bad | ((r & 0x7F80) == 0x7F80), np.uint16(0x7F7F), r).astype(np.uint16)
+
+
+def int8_from_bf16(pattern: ArrayLike) -> NDArray[np.int8]:
+    """The TDMA conversion with int8_rnd_mode 0: nearest, ties to even, saturated (hw/cv18xx-tdma.md section 5.2)."""
+    x = np.nan_to_num(f32_from_bf16(pattern), nan=0.0, posinf=1e9, neginf=-1e9)
+    return np.clip(np.rint(x), -128, 127).astype(np.int8)
+
+
+def quantise_f32(x: ArrayLike, factor: float) -> NDArray[np.int8]:
+    """The runtime's CPU routine `quant`: clamp(round_half_away(f32(x * factor)), -128, 127); NaN -> 0 (api/cvi_nn.md)."""
+    with np.errstate(all="ignore"):
+        p = np.asarray(x, np.float32) * np.float32(factor)
+    p = np.clip(np.nan_to_num(p.astype(np.float64), nan=0.0, posinf=1e9, neginf=-1e9), -1e9, 1e9)
+    return np.clip(np.copysign(np.floor(np.abs(p) + 0.5), p), -128, 127).astype(np.int8)
