@@ -12,7 +12,6 @@ from tpuforge.compiler.errors import InternalError, UserInputError
 from tpuforge.compiler.isa.cv18xx.tdma import Tdma
 from tpuforge.compiler.isa.cv18xx.tiu_a import TiuA
 from tpuforge.compiler.isa.cv18xx.tiu_b import TiuB
-from vendor_streams import vendor_names, vendor_stream
 
 CONV = dict(
     cmd_id_tpu=7, cmd_id_gdma=9, opd0_addr=0, opd0_n=1, opd0_c=32, opd0_h=56, opd0_w=56,
@@ -107,12 +106,11 @@ def test_shift_is_signed_in_generation_b_only():
         isa.encode_tiu("A", {"opt_res_shift": -3})
 
 
-@pytest.mark.parametrize("name", vendor_names())
-def test_vendor_words_survive(name):
+def test_vendor_words_survive(vendor_name, stream):
     """Decoding and encoding every command of a vendor model gives the same bytes; so do both ways
     of decoding.
     """
-    chip, data = vendor_stream(name)
+    chip, data = stream(vendor_name)
     commands = isa.parse_stream(chip, data)
     step = max(
         1, len(commands) // 2000

@@ -109,7 +109,8 @@ def _unpack(function: str, struct: str, word: type[Word], names: Iterable[str]) 
             rows.append(f"    f->{n} = 0;\n")
         else:
             rows.append(f"    f->{n} = cv_bits{'_signed' * f.signed}(w, {f.lo}, {f.width});\n")
-    return f"\nstatic inline void {function}({struct} *f, const uint32_t *w) {{\n{''.join(rows)}}}\n"
+    head = f"static inline void {function}({struct} *f, const uint32_t *w)"
+    return f"\n{head} {{\n{''.join(rows)}}}\n"
 
 
 if __name__ == "__main__":

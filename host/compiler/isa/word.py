@@ -56,7 +56,7 @@ class Word:
         for f in cls.fields.values():
             if covered & (f.mask << f.lo) or f.hi >= cls.size * 8 or not f.min <= f.reset <= f.max:
                 raise InternalError(
-                    f"{cls.__name__}.{f.name} overlaps, ends behind the word or has a bad reset value"
+                    f"{cls.__name__}.{f.name}: overlap, end or reset value is wrong"
                 )
             covered |= f.mask << f.lo
             cls.reset_word |= (f.reset & f.mask) << f.lo

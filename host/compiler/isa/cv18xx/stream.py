@@ -146,11 +146,15 @@ def _check_header(
             f"command stream: packet at {at} has flags {flags:#04x}, they must be 0"
         )
     if engine in sizes and length != sizes[engine]:
-        raise UserInputError(f"command stream: packet at {at} for the {ENGINES[engine]} has {length} bytes, "
-                             f"not {sizes[engine]}")  # fmt: skip
+        raise UserInputError(
+            f"command stream: packet at {at} for the {ENGINES[engine]} has {length} bytes, "
+            f"not {sizes[engine]}"
+        )
     if length > end - at - HEADER.size:
-        raise UserInputError(f"command stream: packet at {at} is cut off: {length} bytes announced, "
-                             f"{end - at - HEADER.size} left")  # fmt: skip
+        raise UserInputError(
+            f"command stream: packet at {at} is cut off: {length} bytes announced, "
+            f"{end - at - HEADER.size} left"
+        )
 
 
 def columns(commands: Iterable[Command], engine: str) -> Columns:

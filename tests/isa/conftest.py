@@ -1,0 +1,49 @@
+"""Command streams of the vendor-compiled test networks, found without a model reader (packets fill
+the file's end).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+import pytest
+from tpuforge.compiler.chip import Chip, chip_named
+
+SHARED = Path(
+    os.environ.get("TPUFORGE_SHARED", Path(__file__).resolve().parents[2].parent / "shared")
+)
+VENDOR = SHARED / "zoo" / "vendor"
+
+
+@functools.cache
+def read_stream(name: str) -> tuple[Chip, bytes]:
+    """The chip and the command stream (all routines) of a vendor model NAME_CHIP."""
+    data = (VENDOR / f"{name}.cvimodel").read_bytes()
+    chip = chip_named(data[30:46].rstrip(b"\0").decode())
+    heads = (
+        bytes((chip.magic, 64, 2, 0, 0, 0, 0, 0)),
+        bytes((chip.magic, 112, 0, 0, 0, 0, 0, 0)),
+    )
+    start = end = min(at for at in (data.find(h) for h in heads) if at >= 0)
+    while end < len(data):
+        assert data[end : end + 8] in heads
+        end += 8 + data[end + 1]
+    assert end == len(data)
+    return chip, data[start:]
+
+
+@pytest.fixture
+def stream():
+    """A function: name of a vendor model -> (chip, stream); skips without the shared folder."""
+    if not VENDOR.is_dir():
+        pytest.skip(f"no folder {VENDOR}: set TPUFORGE_SHARED")
+    return read_stream
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`vendor_name` runs over all vendor models (one skipped case without the shared folder)."""
+    if "vendor_name" in metafunc.fixturenames:
+        names = sorted(p.stem for p in VENDOR.glob("*.cvimodel"))
+        metafunc.parametrize("vendor_name", names or ["none"])
