@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all: write under a temporary name in the same folder, then rename."""
+"""Files appear complete or not at all: written under a temporary name beside, then renamed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from .errors import UserInputError
 
 @contextmanager
 def atomic_output(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` (same suffix); rename it on success, delete it on any exception.
+    """Yield a temporary path beside `path` (same suffix).
 
+    It is renamed to `path` on success and deleted on any exception.
     UserInputError: the folder of `path` does not exist or is not writable, or `path` is a folder.
     """
     path = Path(path)
@@ -45,7 +46,7 @@ def write_text(path: str | Path, text: str) -> Path:
 
 
 def existing_file(path: str | Path, what: str) -> Path:
-    """The path if it is a readable file; UserInputError names what it should have been otherwise."""
+    """The path if it is a readable file; otherwise UserInputError says what it should have been."""
     path = Path(path)
     if not path.exists():
         raise UserInputError(

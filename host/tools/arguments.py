@@ -31,7 +31,7 @@ def bool_word(text: str) -> bool:
 
 
 def names(text: str) -> list[str]:
-    """Comma-separated names; blanks around a comma do not count; `-` and the empty text mean none."""
+    """Comma-separated names, blanks around commas dropped; `-` and the empty text mean none."""
     return [] if text.strip() in ("", "-") else [n.strip() for n in text.split(",") if n.strip()]
 
 
@@ -117,6 +117,11 @@ class Parser(argparse.ArgumentParser):
         found = {id(a): a for o, a in self._option_string_actions.items() if o.startswith(flag)}
         return next(iter(found.values())) if len(found) == 1 else None
 
+    def _prefixed(self, token: str) -> bool:
+        """Whether any option begins with this token (then argparse reports the ambiguity)."""
+        flag = token.split("=", 1)[0]
+        return any(o.startswith(flag) for o in self._option_string_actions)
+
     def _join_values(self, argv: list[str]) -> tuple[list[str], set[str], dict[str, str]]:
         """Make `--opt=value` of optional boolean words and negative number lists."""
         out: list[str] = []
@@ -128,6 +133,8 @@ class Parser(argparse.ArgumentParser):
             action = self.find(token)
             i += 1
             if action is None:
+                if token.startswith("--") and not self._prefixed(token):
+                    self.error(self._unknown(token))
                 out.append(token)
                 continue
             present.add(action.dest)

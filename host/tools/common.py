@@ -1,9 +1,9 @@
-"""What every command shares: the parser, the error wrapper, console lines, complete-or-absent output files.
+"""What every command shares: parser, error wrapper, console lines, complete-or-absent outputs.
 
 def main(argv: list[str] | None = None) -> int:
     return common.run(_main, "npz_tool", argv)
 
-def _main(argv: list[str]) -> int: ...     # raises TpuforgeError for anything that is the user's to mend
+def _main(argv: list[str]) -> int: ...  # raises TpuforgeError for what the user can mend
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .console import Progress, say, step, version_line
 from .dialect import NEW, OLD, detect_dialect
 
 __all__ = [
-    "NEW", "OLD", "Parser", "Progress", "add_common_options", "apply_common_options", "atomic_output", "bool_word",
-    "detect_dialect", "existing_file", "floats", "ints", "names", "run", "say", "shapes", "step", "version_line",
-    "write_bytes", "write_text",
+    "NEW", "OLD", "Parser", "Progress", "add_common_options", "apply_common_options",
+    "atomic_output", "bool_word", "detect_dialect", "existing_file", "floats", "ints", "names",
+    "run", "say", "shapes", "step", "version_line", "write_bytes", "write_text",
 ]  # fmt: skip
 
 LEVELS = ("debug", "info", "warning", "error")
