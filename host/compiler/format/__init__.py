@@ -1,0 +1,1 @@
+"""Model files: `.cvimodel` reader, writer and tools (formats/cvimodel.md)."""
