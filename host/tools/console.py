@@ -25,7 +25,7 @@ def version_line() -> str:
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """`[Running]: what`, then `[Success]: what (seconds)` or, if an exception passes, `[Failed]`."""
+    """[Running]: what, then [Success]: what (seconds) or, if an exception passes, [Failed]."""
     say(f"[Running]: {what}")
     begin = time.perf_counter()
     try:

@@ -1,4 +1,4 @@
-"""Old (CV18xx toolchain 1.5) or new (tpu-mlir) command line, by its options (cli.md section 2.3)."""
+"""Old (CV18xx toolchain 1.5) or new (tpu-mlir) command line, by its options (cli.md 2.3)."""
 
 from __future__ import annotations
 
