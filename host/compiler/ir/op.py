@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import InternalError
+from ..errors import InternalError, UnsupportedError
 from .attributes import Attr
 from .types import TensorType
 
@@ -34,6 +34,7 @@ class Op:
     dialect: ClassVar[str] = ""
     operand_names: ClassVar[tuple[str, ...]] = ()
     declared: ClassVar[dict[str, Attr]] = {}
+    foreign: ClassVar[dict[str, Any]] = {}  # attributes of the vendor's text form that we do not have: the value we accept
 
     def __init__(self, operands: Sequence[Value | None], names: Sequence[str], types: Sequence[TensorType] | None = None,
                  **attrs: Any):  # fmt: skip
@@ -103,6 +104,17 @@ class Op:
                 raise InternalError(f"{self.op_name()}: operand {declared} is missing")
 
     # ---- for subclasses
+    @classmethod
+    def adopt(cls, attrs: dict[str, Any], operands: list[TensorType], results: list[TensorType]) -> dict[str, Any]:
+        """Attributes read from text, fitted to this declaration: undeclared ones are dropped.
+
+        UnsupportedError if a dropped one means something: it is listed in `foreign` and has another value.
+        """
+        for name, only in cls.foreign.items():
+            if name in attrs and attrs[name] != only:
+                raise UnsupportedError(f"{cls.op_name()}: {name} = {attrs[name]!r} is not supported (only {only!r})")
+        return {n: v for n, v in attrs.items() if n in cls.declared}
+
     def infer(self) -> list[TensorType]:
         """Types of the results, from operands and attributes."""
         raise NotImplementedError(self.op_name())

@@ -1,0 +1,80 @@
+"""Conv, Gemm, MatMul, BatchNormalization."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..ir import Value
+from ..top import BatchNorm, Conv, MatMul, Permute
+from .onnx_node import Node, converts
+
+
+def same_pads(node: Node, size: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...],
+              dilations: tuple[int, ...]) -> tuple[int, ...]:  # fmt: skip
+    """The pads (begins, ends) of a window operation, auto_pad resolved.
+
+    SAME: ceil(size / stride) windows; the odd pixel goes behind (UPPER) or before (LOWER) the data.
+    """
+    mode = node.attr("auto_pad", "NOTSET")
+    if mode == "NOTSET":
+        pads = tuple(node.attr("pads", [0] * (2 * len(size))))
+        if len(pads) != 2 * len(size) or min(pads) < 0:
+            node.unsupported(f"pads {list(pads)}")
+        return pads
+    if mode == "VALID":
+        return (0,) * (2 * len(size))
+    if mode not in ("SAME_UPPER", "SAME_LOWER"):
+        node.unsupported(f"auto_pad {mode!r}")
+    total = [max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0) for n, k, s, d in zip(size, kernel, strides, dilations, strict=True)]
+    less, more = tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
+    return less + more if mode == "SAME_UPPER" else more + less
+
+
+@converts("Conv")
+def conv(n: Node) -> Value:
+    x, w = n.value(), n.floats(1, "filter")
+    if len(x.shape) != 4 or w.ndim != 4:
+        n.unsupported(f"input {list(x.shape)}: only convolutions over two dimensions are supported")
+    kernel = tuple(n.attr("kernel_shape", w.shape[2:]))
+    strides, dilations = tuple(n.attr("strides", (1, 1))), tuple(n.attr("dilations", (1, 1)))
+    pads = same_pads(n, x.shape[2:], kernel, strides, dilations)
+    bias = n.weight(2, "bias") if n.has(2) else None
+    return n.emit(Conv, [x, n.weight(1, "filter"), bias], kernel_shape=kernel, strides=strides, pads=pads, dilations=dilations,
+                  group=n.attr("group", 1))  # fmt: skip
+
+
+@converts("Gemm")
+def gemm(n: Node) -> Value:
+    """alpha * A' B' + beta * C with constant B and C."""
+    x, w = n.value(), n.floats(1, "matrix")
+    if n.attr("transA", 0):
+        x = n.emit(Permute, [x], "transpose", order=(1, 0))
+    fixed = n.attr("alpha", 1.0) * w.T if n.attr("transB", 0) else n.attr("alpha", 1.0) * w
+    right = n.new_weight(n.input_names[1] + "_fix", np.ascontiguousarray(fixed, np.float32))
+    if not n.has(2) or n.attr("beta", 1.0) == 0:
+        return n.emit(MatMul, [x, right])
+    bias = n.floats(2, "bias")
+    if bias.size not in (1, right.shape[-1]) or bias.shape[-1:] not in ((), (1,), right.shape[-1:]):
+        n.unsupported(f"C of the shape {list(bias.shape)}: only one row is possible")
+    if bias.size == right.shape[-1] and n.attr("beta", 1.0) == 1:
+        bias = n.weight(2, "bias") if bias.ndim == 1 else n.new_weight(n.input_names[2], bias.reshape(-1))
+    else:
+        bias = np.broadcast_to(bias.reshape(-1) * np.float32(n.attr("beta", 1.0)), right.shape[-1:])
+        bias = n.new_weight(n.input_names[2] + "_fix", bias)
+    return n.emit(MatMul, [x, right, bias])
+
+
+@converts("MatMul")
+def matmul(n: Node) -> Value:
+    x, w = n.value(0), n.floats(1, "right matrix")
+    if w.ndim != 2 or len(x.shape) < 2:
+        n.unsupported(f"{list(x.shape)} times {list(w.shape)}: the right side must be a matrix")
+    return n.emit(MatMul, [x, n.weight(1, "right matrix")])
+
+
+@converts("BatchNormalization")
+def batch_norm(n: Node) -> Value:
+    if n.attr("training_mode", 0) or not n.attr("spatial", 1):
+        n.unsupported("training mode")
+    gamma, beta, mean, var = (n.weight(i, what) for i, what in enumerate(("scale", "bias", "mean", "variance"), 1))
+    return n.emit(BatchNorm, [n.value(), mean, var, gamma, beta], epsilon=n.attr("epsilon", 1e-5))
