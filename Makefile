@@ -1,0 +1,71 @@
+# tpuforge: `make help` lists the targets. Everything happens in .venv; PYTHON chooses the interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+ARGS ?=
+PYTEST := $(RUN) -m pytest -q -W error --strict-markers $(PYTEST_ARGS)
+
+# what ends up in the wheel: a change of any of it installs again
+SOURCES := $(shell find host device evb cmake -type f ! -name '*.pyc' ! -name '*.so' 2>/dev/null) \
+           pyproject.toml CMakeLists.txt
+C_FILES = $(shell find device samples evb tests bench -name '*.[ch]' ! -name '*_fields.h' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-model test-parity lint format bench fuzz wheel clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.stamp-demo ## compile EfficientNet-Lite0 and run it on photographs (ARGS="--chip cv180x")
+	$(BIN)/tpuforge demo $(ARGS)
+
+test: $(VENV)/.stamp-test ## the fast tests (seconds to a few minutes)
+	$(PYTEST) -m "not model and not parity and not board"
+
+test-model: $(VENV)/.stamp-test ## tests on whole networks
+	$(PYTEST) -m "model and not parity and not board"
+
+test-parity: $(VENV)/.stamp-test ## tests against the vendor's libraries (skipped without them)
+	$(PYTEST) -m "parity"
+
+lint: $(VENV)/.stamp-dev ## ruff, mypy and clang-format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(if $(strip $(C_FILES)),$(BIN)/clang-format --dry-run --Werror $(C_FILES))
+
+format: $(VENV)/.stamp-dev ## rewrite Python and C sources in the project's style
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(if $(strip $(C_FILES)),$(BIN)/clang-format -i $(C_FILES))
+
+bench: $(VENV)/.stamp-test ## the measured figures: compiled code, simulator, compile time
+	@for b in bench/bench_*.py; do echo "== $$b"; $(RUN) $$b $(ARGS) || exit 1; done
+
+fuzz: $(VENV)/.stamp-test ## mutated model files through the runtime under AddressSanitizer and UBSan
+	$(RUN) tests/fuzz/run_fuzz.py $(ARGS)
+
+wheel: $(RUN) ## build the wheel into dist/
+	$(RUN) -m pip wheel -q --no-deps -w dist .
+
+clean: ## remove .venv and everything built
+	rm -rf $(VENV) build dist demo_output .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f device/cvi_nn/*.so
+
+$(RUN):
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "could not make $(VENV): Debian and Ubuntu need 'apt install python3-venv'" >&2; exit 1; }
+
+$(VENV)/.stamp-demo: $(SOURCES) | $(RUN)
+	$(RUN) -m pip install -q --disable-pip-version-check '.[demo]'
+	@touch $@
+
+$(VENV)/.stamp-test: $(SOURCES) | $(RUN)
+	$(RUN) -m pip install -q --disable-pip-version-check '.[demo,test]'
+	@touch $@ $(VENV)/.stamp-demo
+
+$(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-test
+	$(RUN) -m pip install -q --disable-pip-version-check '.[demo,test,dev]'
+	@touch $@
