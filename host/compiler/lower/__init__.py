@@ -1,0 +1,33 @@
+"""Top -> Tpu: one folder per chip family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..chip import Chip
+from ..ir import Graph
+from . import cv18xx
+
+
+def lower(
+    graph: Graph,
+    table: Mapping[str, Any],
+    chip: Chip,
+    *,
+    quant_input: bool = False,
+    quant_output: bool = False,
+    quantize_table: Mapping[str, str] | None = None,
+) -> Graph:
+    """The INT8 Tpu graph of an optimised Top graph for one chip. The Top graph is not changed.
+
+    table: calibration table, name -> entry with `.threshold` (real = q * threshold / 127).
+    quant_input, quant_output: int8 instead of float32 at the graph inputs, outputs.
+    quantize_table: layer name -> data type ("INT8", "BF16", ...); only INT8 exists in this version.
+    Raises UserInputError listing every tensor the table lacks, UnsupportedError listing every layer that can not be
+    lowered.
+    """
+    return cv18xx.lower(graph, table, chip, quant_input, quant_output, quantize_table or {})
+
+
+__all__ = ["lower"]
