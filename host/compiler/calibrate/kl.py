@@ -1,0 +1,44 @@
+"""The KL threshold: the range whose 128-level histogram loses least information (cli.md section 13.2)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+LEVELS = 128
+_LONGEST = 131072
+_TINY = np.float32(1e-30)
+
+
+def kl_threshold(counts: np.ndarray, width: float, abs_max: float | None = None) -> float:
+    """width * 128 * m for the first m with the smallest divergence, at most abs_max.
+
+    counts: histogram of |x|, any length >= 1. For m = 1, 2, ..., i = 128 m: P = counts[:i] with the mass beyond added to
+    bin i - 1, over the total; Q = counts[:i] summed in 128 groups of m bins, each sum spread over the non-empty bins of
+    its group, over the sum of counts[:i]; divergence = sum P (log10(P + 1e-30) - log10(Q + 1e-30)), P and Q float32.
+    """
+    hist = np.asarray(counts, np.float64)
+    hist = np.concatenate([hist, np.zeros(-hist.size % LEVELS)])
+    while hist.size > _LONGEST:
+        hist, width = hist[0::2] + hist[1::2], width * 2
+        hist = np.concatenate([hist, np.zeros(-hist.size % LEVELS)])
+    total = hist.sum()
+    if not total:
+        return abs_max or 0.0
+    head = np.cumsum(hist)
+    divergences = [_divergence(hist[: LEVELS * m], m, head[LEVELS * m - 1], total) for m in range(1, hist.size // LEVELS + 1)]
+    threshold = width * LEVELS * (1 + int(np.argmin(divergences)))
+    return threshold if abs_max is None else min(threshold, abs_max)
+
+
+def _divergence(hist: np.ndarray, m: int, inside: float, total: float) -> float:
+    if not inside:
+        return float("inf")
+    p = (hist / total).astype(np.float32)
+    p[-1] = (hist[-1] + total - inside) / total
+    groups = hist.reshape(LEVELS, m)
+    filled = groups > 0
+    level = groups.sum(axis=1) / np.maximum(filled.sum(axis=1), 1) / inside
+    q = np.where(filled, level[:, None], 0).reshape(-1).astype(np.float32)
+    used = p > 0
+    p, q = p[used], q[used]
+    return float(np.sum(p * (np.log10(p + _TINY) - np.log10(q + _TINY)), dtype=np.float64))
