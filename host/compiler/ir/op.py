@@ -92,6 +92,11 @@ class Op:
         if value is not None:
             value.uses.append((self, index))
 
+    def add_operand(self, value: Value | None) -> None:
+        """Append an operand that is declared and was left away."""
+        self._operands.append(None)
+        self.set_operand(len(self._operands) - 1, value)
+
     def _check_operands(self) -> None:
         least = sum(not n.endswith(("?", "*")) for n in self.operand_names)
         most = None if self.operand_names and self.operand_names[-1].endswith("*") else len(self.operand_names)
