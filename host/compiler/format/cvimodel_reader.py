@@ -256,6 +256,7 @@ def _section(table: FlatTable, data: bytes, start: int) -> Section:
         encrypt=bool(table.scalar(4, "?", "encrypt")),
         compress=bool(table.scalar(5, "?", "compress")),
         decompressed_size=table.integer(6, "I", "decompressed_size"),
+        offset=offset,
     )
     if section.compress and not 0 < section.decompressed_size <= lz4.MAX_OUTPUT:
         table.fail(

@@ -186,6 +186,7 @@ class Section:
     encrypt: bool = False
     compress: bool = False
     decompressed_size: int = 0
+    offset: int | None = field(default=None, compare=False)
 
     def contents(self) -> bytes:
         """The bytes after decompression; UserInputError when the block is damaged."""
