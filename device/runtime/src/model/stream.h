@@ -1,0 +1,29 @@
+/* Command streams and dma buffers (formats/cvimodel.md section 11, hw/cv18xx-driver.md section 5).
+ * Framing only: the meaning of the descriptors is checked by the simulator's decoder. */
+#ifndef TPUFORGE_STREAM_H
+#define TPUFORGE_STREAM_H
+
+#include "rt.h"
+
+enum {
+  TIU_BYTES = 112,
+  TDMA_BYTES = 64,
+  DMABUF_HEADER = 128,
+  DMABUF_CPU_DESC = 224,
+  DMABUF_MAGIC = 0xB5B5
+};
+
+/* Chip of a packet magic (0xA5..0xA8), NULL for another byte; and the reverse, 0 if unknown. */
+const char *stream_chip(uint8_t magic);
+uint8_t stream_magic(const char *chip);
+
+/* Convert a command stream to an (unrelocated) dma buffer. `out` is allocated, release with
+ * rt_free. DATA_ERR: damaged framing. */
+CVI_RC stream_to_dmabuf(const char *chip, const uint8_t *stream, size_t size, uint8_t **out,
+                        size_t *out_size);
+
+/* Back from an unrelocated dma buffer to a command stream, ordered by the waits of both engines. */
+CVI_RC dmabuf_to_stream(const char *chip, const uint8_t *dmabuf, size_t size, uint8_t **out,
+                        size_t *out_size);
+
+#endif

@@ -1,0 +1,1 @@
+"""Tools for evaluation boards: deploy, run, console, doctor."""
