@@ -1,4 +1,4 @@
-"""Instruction sets: words as bit-field tables, packing, unpacking, printing, command streams, cost."""
+"""Instruction sets: words as bit-field tables, packing, printing, command streams, cost."""
 
 from .cv18xx.stream import (
     Command,

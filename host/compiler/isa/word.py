@@ -14,7 +14,7 @@ from ..errors import InternalError
 
 
 class Field:
-    """Bits lo..hi of a word (bit n = bit n mod 8 of byte n div 8), with the hardware's reset value."""
+    """Bits lo..hi of a word (bit n = bit n mod 8 of byte n div 8) and their reset value."""
 
     name: str
 

@@ -109,7 +109,7 @@ def depthwise_cycles(
     start_lane: int = 0,
     bf16: bool = False,
 ) -> float:
-    """A depthwise convolution: 26 + G * P * (max(floor(K * m), 16 if quantised) + bias + rs) + post.
+    """A depthwise convolution: 26 + G * P * (max(floor(K * m), 16 if quant) + bias + rs) + post.
 
     m = span(k) / k + 15 / 16 with k = min(ow, 16): how often an input column is fetched; a 1x1
     kernel has m = 1 and rs = 3.

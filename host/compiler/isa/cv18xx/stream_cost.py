@@ -3,7 +3,7 @@
 `stream_cost` reproduces zoo/baseline.json for all 22 vendor files: counts and bytes exactly, times
 within print precision. Conventions found that way: compressed loads take the time of floor(0.8 *
 plain bytes) without bursts while their byte count is the real compressed size; a copy inside local
-memory costs its local words; DDR bytes are plain bytes moved, traffic (bursts) is only used for time.
+memory costs its local words; DDR bytes are the bytes moved, bursts only count for time.
 """
 
 from __future__ import annotations
@@ -30,16 +30,18 @@ CW_TRANSPOSE = 3
 WEIGHT_BASE = 1
 
 TIU_KEYS = (
-    "tsk_typ tsk_eu_typ tsk_opd_num opd_typ opt_chl_quan opt_res_add opt_res0_seg opt_opd0_seg "
-    "opt_opd1_const ps32_md double_conv tens_lookup tens_mdsum res0_n res0_c res0_h res0_w "
-    "res0_addr res0_c_str opd0_c opd0_h opd0_w opd1_n opd1_h opd1_w opd0_addr conv_op_x_str "
-    "conv_opd0_x_ins0"
-).split()
+    "tsk_typ", "tsk_eu_typ", "tsk_opd_num", "opd_typ", "opt_chl_quan", "opt_res_add",
+    "opt_res0_seg", "opt_opd0_seg", "opt_opd1_const", "ps32_md", "double_conv", "tens_lookup",
+    "tens_mdsum", "res0_n", "res0_c", "res0_h", "res0_w", "res0_addr", "res0_c_str", "opd0_c",
+    "opd0_h", "opd0_w", "opd1_n", "opd1_h", "opd1_w", "opd0_addr", "conv_op_x_str",
+    "conv_opd0_x_ins0",
+)  # fmt: skip
 TDMA_KEYS = (
-    "trans_dir spec_func transpose_md trans_fmt sys_dtype compress_en src_fmt dst_fmt src_n src_c "
-    "src_h src_w dst_c dst_h dst_w src_n_stride src_c_stride src_h_stride dst_n_stride "
-    "dst_c_stride dst_h_stride src_base_addr_low dst_base_addr_low src_base_reg_sel"
-).split()
+    "trans_dir", "spec_func", "transpose_md", "trans_fmt", "sys_dtype", "compress_en", "src_fmt",
+    "dst_fmt", "src_n", "src_c", "src_h", "src_w", "dst_c", "dst_h", "dst_w", "src_n_stride",
+    "src_c_stride", "src_h_stride", "dst_n_stride", "dst_c_stride", "dst_h_stride",
+    "src_base_addr_low", "dst_base_addr_low", "src_base_reg_sel",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,10 @@ def tiu_cycles(chip: Chip, f: dict[str, int]) -> float:
     if kind in (CONV, WINDOW):
         common |= {"oh": h, "ow": w, "kh": f["opd1_h"], "kw": f["opd1_w"]}
         common["x_stride"] = f["conv_op_x_str"]
-        deep = {"x_ins0": f["conv_opd0_x_ins0"], "quant": quant, "bias16": bias16}
+        deep: dict[str, Any] = {"x_ins0": f["conv_opd0_x_ins0"], "quant": quant, "bias16": bias16}
         if kind == CONV:
-            return cost_tiu.conv_cycles(chip, oc=c, ic=f["opd0_c"], ps32=f["ps32_md"],
-                                        double=bool(f["double_conv"]), **deep, **common)  # fmt: skip
+            deep |= {"ps32": f["ps32_md"], "double": bool(f["double_conv"])}
+            return cost_tiu.conv_cycles(chip, oc=c, ic=f["opd0_c"], **deep, **common)
         if eu == DEPTHWISE:
             return cost_tiu.depthwise_cycles(chip, c=c, **deep, **common)
         pool = cost_tiu.avg_pool_cycles if eu == POOL_AVG else cost_tiu.max_pool_cycles
@@ -280,7 +282,9 @@ def timeline(commands: Sequence[Command], cycles: np.ndarray) -> np.ndarray:
             )
         if stuck:
             heads = [q[len(ends[e])] for e, q in queues.items() if len(ends[e]) < len(q)]
-            what = ", ".join(f"command {i} (id {own}) waits for id {wait}" for i, own, wait in heads)
+            what = ", ".join(
+                f"command {i} (id {own}) waits for id {wait}" for i, own, wait in heads
+            )
             raise UserInputError(f"command stream: it never ends: {what}")
     return start
 
