@@ -1,0 +1,1 @@
+"""Program -> instructions and model file, one folder per chip family."""

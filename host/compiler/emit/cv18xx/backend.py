@@ -1,0 +1,129 @@
+"""What the scheduler asks about a CV18xx chip: bytes, limits, cycles (hw/cv18xx.md sections 3, 4, 9)."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+from ...chip import Chip
+from ...errors import UnsupportedError
+from ...isa.cv18xx import cost
+from ...schedule.layers import Layer, Tensor
+from .weights import blob_bytes, padded_inputs
+
+MAX_DIM = 4063
+MAX_PAD = 15
+TDMA_MERGE_GAP = 16
+
+
+def align16(x: int) -> int:
+    return -(-x // 16) * 16
+
+
+class Cv18xxBackend:
+    """Sizes are bytes per lane, times are cycles of the TPU clock."""
+
+    def __init__(self, chip: Chip):
+        self.chip = chip
+        self.lanes = chip.lanes
+        self.local_bytes = chip.lane_bytes
+        self.compute_cycles_cached = lru_cache(maxsize=None)(self._compute_cycles)
+        self.transfer_cached = lru_cache(maxsize=None)(self._transfer)
+
+    # ---- sizes
+    def plane_bytes(self, h: int, w: int, itemsize: int = 1) -> int:
+        """One channel of a tile: its plane rounded up to 16 bytes (section 4.1)."""
+        return align16(h * w * itemsize)
+
+    def local_itemsize(self, tensor: Tensor) -> int:
+        """float32 inputs are loaded as bf16 (their upper halves); float32 outputs are assembled as 4 bytes."""
+        return 2 if tensor.itemsize == 4 and tensor.producer is None else tensor.itemsize
+
+    def weight_bytes(self, layer: Layer, oc: int, ic: int) -> int:
+        return blob_bytes(layer, oc, ic, self.lanes)
+
+    def channel_step(self, layer: Layer) -> int:
+        """Only convolutions are cut along output channels."""
+        return self.lanes if layer.kind == "conv" else 0
+
+    def temp_bytes(self, layer: Layer, shape: tuple[int, int, int, int]) -> int:
+        """Add: the high bytes of the 16-bit product; Dequantize: the bytes of one look-up; PRelu: the negative part."""
+        n, c, h, w = shape
+        if layer.kind in ("add", "prelu", "dequantize"):
+            return n * -(-c // self.lanes) * align16(h * w)
+        return 0
+
+    # ---- cycles
+    def compute_cycles(self, kind: str, layer: Layer, out: tuple[int, int, int, int], ic: int, partial: bool) -> float:
+        return self.compute_cycles_cached(kind, layer.window, out, ic, partial, _constant(layer))
+
+    def _compute_cycles(self, kind: str, window: Any, out: tuple[int, int, int, int], ic: int, partial: bool,
+                        extra: Any) -> float:  # fmt: skip
+        chip, (n, c, h, w) = self.chip, out
+        (kh, kw), sx = window.kernel, window.strides[1]
+        arith = lambda op, **more: cost.arith_cycles(chip, op, n=n, c=c, h=h, w=w, **more)  # noqa: E731
+        if kind == "conv":
+            icp = padded_inputs(ic)
+            return cost.conv_cycles(chip, n=n, oc=c, oh=h, ow=w, ic=icp, kh=kh, kw=kw, x_stride=sx, double=icp % 2 == 0 and icp >= 4,
+                                    ps32=3 if partial else 0)  # fmt: skip
+        if kind in ("depthwise", "avgpool"):
+            one = cost.depthwise_cycles(chip, n=n, c=c, oh=h, ow=w, kh=kh, kw=kw, x_stride=sx)
+            return one * (1.3 if extra else 1.0)
+        if kind == "maxpool":
+            return cost.max_pool_cycles(chip, n=n, c=c, oh=h, ow=w, kh=kh, kw=kw, x_stride=sx)
+        if kind == "add":
+            return arith("mul", res16=True, const=True) + arith("mac", const=True)
+        if kind in ("requant", "mul"):
+            return arith("mul", quant=True)
+        if kind == "leaky_relu":
+            return arith("mul", quant=True) + arith("max")
+        if kind == "prelu":
+            return 3 * arith("max") + cost.depthwise_cycles(chip, n=n, c=c, oh=h, ow=w, kh=1, kw=1)
+        if kind == "quantize":
+            return arith("mul", bf16=True) + chip.tdma_command_cycles + n * -(-c // self.lanes) * self.lanes * math.ceil(h * w / 16)
+        if kind == "dequantize":
+            return 4 * (cost.lookup_cycles(chip, n=n, c=c, h=h, w=w) + arith("copy"))
+        return arith("copy" if kind == "copy" else "max")
+
+    def transfer_cycles(self, shape: tuple[int, int, int, int], tensor: Tensor, store: bool) -> float:
+        return self.transfer_cached(shape, tensor.root.shape[1] == shape[1], tensor.shape[2:], tensor.itemsize, store)
+
+    def _transfer(self, shape: tuple[int, int, int, int], all_channels: bool, plane: tuple[int, int], e: int, store: bool) -> float:
+        """max(DDR bytes / rate, local words) + command (hw/cv18xx.md section 9.2), with an average for the position of
+        a piece inside its 64-byte units."""
+        n, c, h, w = shape
+        full_h, full_w = plane
+        if (full_w - w) * e > (0 if store else TDMA_MERGE_GAP):
+            pieces, length = n * c * h, w * e
+        elif (full_h - h) * full_w * e > (0 if store else TDMA_MERGE_GAP):
+            pieces, length = n * c, h * full_w * e
+        elif not all_channels:
+            pieces, length = n, c * h * full_w * e
+        else:
+            pieces, length = 1, n * c * h * full_w * e
+        units = length / 64 + (63 / 64 if length % 64 or full_w * e % 64 else 0)
+        words = n * c * -(-(h * w * e) // 16)
+        return max(pieces * units * 64 / self.chip.ddr_bytes_per_cycle, words) + self.chip.tdma_command_cycles
+
+    def weight_cycles(self, size: int) -> float:
+        """A block of constants: `size` contiguous bytes for every lane."""
+        total = size * self.lanes
+        return max(total / self.chip.ddr_bytes_per_cycle, self.lanes * -(-size // 16)) + self.chip.tdma_command_cycles
+
+    # ---- limits
+    def check(self, layer: Layer) -> None:
+        """Raise UnsupportedError when no tiling can express the layer (hw/cv18xx-tiu.md section 1.3)."""
+        w = layer.window
+        where = f"layer {layer.name} ({layer.kind})"
+        if max(w.strides) > self.chip.max_stride:
+            raise UnsupportedError(f"{where}: stride {w.strides} exceeds {self.chip.max_stride} of {self.chip.name}")
+        if max(w.pads) > MAX_PAD:
+            raise UnsupportedError(f"{where}: padding {w.pads} exceeds {MAX_PAD} of {self.chip.name}")
+        if max(w.dilations) > MAX_PAD:
+            raise UnsupportedError(f"{where}: dilation {w.dilations} exceeds {MAX_PAD} of {self.chip.name}")
+
+
+def _constant(layer: Layer) -> Any:
+    """The part of the op that its cost depends on."""
+    return len(layer.op.attrs["counts"]) > 1 if layer.kind == "avgpool" else None

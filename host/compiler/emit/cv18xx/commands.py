@@ -1,0 +1,80 @@
+"""The command list: encodes TIU and TDMA words and orders the two engines.
+
+Every command waits for the youngest command of the other engine it depends on ("exact", hw/cv18xx.md section 6): local
+memory is watched in units of 16 bytes (the same in all lanes); a reader waits for the last writer, a writer for the last
+access. DDR is touched by the TDMA only, which works in order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...chip import Chip
+from ...errors import InternalError
+from ...isa import encode_tdma, encode_tiu, packet
+
+MAX_ID = 65535
+Range = tuple[int, int]
+
+
+class _Engine:
+    """Last access and last write of each 16-byte unit of local memory by one engine."""
+
+    def __init__(self, units: int):
+        self.access = np.zeros(units, np.int64)
+        self.write = np.zeros(units, np.int64)
+        self.id = 0
+        self.wait = 0
+
+    def needed(self, reads: list[Range], writes: list[Range]) -> int:
+        """Id of the youngest command of this engine that must be finished before such accesses."""
+        young = 0
+        for a, e in reads:
+            young = max(young, int(self.write[a >> 4 : (e + 15) >> 4].max(initial=0)))
+        for a, e in writes:
+            young = max(young, int(self.access[a >> 4 : (e + 15) >> 4].max(initial=0)))
+        return young
+
+    def note(self, reads: list[Range], writes: list[Range]) -> None:
+        for a, e in reads:
+            self.access[a >> 4 : (e + 15) >> 4] = self.id
+        for a, e in writes:
+            self.access[a >> 4 : (e + 15) >> 4] = self.id
+            self.write[a >> 4 : (e + 15) >> 4] = self.id
+
+
+class CommandList:
+    """Commands of one stream. Ranges of local memory are (first byte, end) of the lane-local address."""
+
+    def __init__(self, chip: Chip):
+        self.chip = chip
+        self.packets: list[bytes] = []
+        self.engines = {e: _Engine(chip.lane_bytes // 16) for e in ("tiu", "tdma")}
+        self.layer = 0
+
+    def _ids(self, engine: str, reads: list[Range], writes: list[Range]) -> tuple[int, int]:
+        mine, other = self.engines[engine], self.engines["tdma" if engine == "tiu" else "tiu"]
+        for a, e in (*reads, *writes):
+            if a < 0 or e > self.chip.lane_bytes:
+                raise InternalError(f"local memory range {a}..{e} leaves the {self.chip.lane_bytes} bytes of a lane")
+        mine.id += 1
+        if mine.id > MAX_ID:
+            raise InternalError(f"more than {MAX_ID} {engine} commands in one stream")
+        mine.wait = max(mine.wait, other.needed(reads, writes))
+        mine.note(reads, writes)
+        return mine.id, mine.wait
+
+    def tiu(self, fields: dict[str, int], reads: list[Range], writes: list[Range]) -> None:
+        """Append a TIU command; ids and the general bits are filled in."""
+        own, wait = self._ids("tiu", reads, writes)
+        fields |= {"cmd_en": 1, "cmd_id_en": 1, "cmd_id_tpu": own, "cmd_id_gdma": wait, "layer_info": self.layer}
+        self.packets.append(packet(self.chip, "tiu", encode_tiu(self.chip.generation, fields)))
+
+    def tdma(self, fields: dict[str, int], reads: list[Range], writes: list[Range]) -> None:
+        """Append a TDMA command; ids and the general bits are filled in."""
+        own, wait = self._ids("tdma", reads, writes)
+        fields |= {"vld": 1, "bar_en": 1, "cmd_id": own, "wait_id_tpu": wait, "layer_ID": self.layer}
+        self.packets.append(packet(self.chip, "tdma", encode_tdma(fields)))
+
+    def stream(self) -> bytes:
+        return b"".join(self.packets)

@@ -1,0 +1,168 @@
+"""compile_graph: Tpu graph -> cvimodel.Model (schedule, constants, DDR places, commands, file tables)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...chip import Chip
+from ...errors import UnsupportedError
+from ...format import cvimodel as f
+from ...format.weight_map import WeightMap, assign_weights
+from ...ir import Graph
+from ...schedule.ddr import allocate
+from ...schedule.layers import Tensor
+from ...schedule.program import Compute, Load, Program, WeightSlice
+from ...schedule.schedule import schedule
+from .backend import Cv18xxBackend
+from .commands import CommandList
+from .compute import Emitter
+from .transfer import Places, load_tile, load_weights, store
+from .weights import pack
+
+IO_NUMBERS = range(3, 8)
+DTYPES = {"f32": f.DType.FP32, "i8": f.DType.INT8, "u8": f.DType.UINT8, "bf16": f.DType.BF16, "i32": f.DType.INT32}
+
+
+@dataclass
+class Compiled:
+    """model: the file; program: the schedule behind it; weight_map: for --merge_weight."""
+
+    model: f.Model
+    program: Program
+    weight_map: WeightMap
+    stream: bytes
+
+
+def compile_graph(graph: Graph, chip: Chip, *, opt: int = 2, weight_map: WeightMap | None = None,
+                  compiler_version: str = "", build_time: str | None = None) -> Compiled:  # fmt: skip
+    """Compile a Tpu graph of this chip. weight_map: places of constants of an earlier file to share.
+
+    Raises UnsupportedError, DoesNotFitError."""
+    program = schedule(graph, Cv18xxBackend(chip), opt)
+    offsets, weights, section, new_map = _constants(program, chip, weight_map)
+    places, shared, private = _places(graph, program)
+    stream = _emit(program, chip, places, offsets)
+    tensors = _tensors(graph, program, places)
+    routines = _routines(graph, program)
+    model = f.Model(
+        name=graph.name, chip=chip.name, weights=weights, mlir_version=compiler_version,
+        build_time=f.build_time_now() if build_time is None else build_time,
+        programs=[f.Program([v.name for v in graph.inputs], [v.name for v in graph.outputs], tensors, routines,
+                            shared_gmem=shared, private_gmem=private)],
+        sections=[f.Section("weight", "weight", section), f.Section("cmdbuf", "subfunc_0", stream)],
+    )  # fmt: skip
+    return Compiled(model, program, new_map, stream)
+
+
+# ---- constants
+def _key(piece: WeightSlice) -> tuple:
+    return (piece.layer, piece.oc, piece.ic)
+
+
+def _constants(program: Program, chip: Chip, known: WeightMap | None) -> tuple[dict, list[f.Weight], bytes, WeightMap]:
+    """(offset of every slice, weight_map entries, weight section, map for the next file)."""
+    items: dict[tuple, tuple[str, bytes, WeightSlice]] = {}
+    for action in program.actions:
+        if isinstance(action, Load) and action.weights is not None and _key(action.weights) not in items:
+            p = action.weights
+            name = f"{p.layer.name}_weight_{p.oc[0]}_{p.ic[0]}"
+            items[_key(p)] = (name, pack(p, chip.lanes), p)
+    offsets, section, new_map = assign_weights([(name, data) for name, data, _ in items.values()], known)
+    entries, by_key = [], {}
+    for key, (name, data, _) in items.items():
+        by_key[key] = offsets[name]
+        entries.append(f.Weight(name, f.address(f.WEIGHT, offsets[name]), len(data), (1, 1, 1, len(data)), f.DType.INT8))
+    return by_key, entries, section, new_map
+
+
+# ---- DDR
+def _places(graph: Graph, program: Program) -> tuple[Places, int, int]:
+    """(places of all roots, shared bytes, private bytes): io buffers while there are numbers, int8 copies of float
+    inputs in private memory, everything between groups in shared memory."""
+    layers = program.graph
+    places, private = Places(), 0
+    numbers = iter(IO_NUMBERS)
+    by_value = {id(t.value): t for t in layers.tensors if t.value is not None}
+
+    def put_private(t: Tensor) -> None:
+        nonlocal private
+        places.roots[t] = (f.PRIVATE, private)
+        private += -(-t.nbytes // 16) * 16
+
+    for v in (*graph.inputs, *graph.outputs):
+        t = by_value[id(v)]
+        if t.root is not t or t in places.roots:
+            continue
+        number = next(numbers, None)
+        if number is None:
+            put_private(t)
+        else:
+            places.roots[t] = (number, 0)
+    for op in layers.cpu_ops:
+        put_private(by_value[id(op.results[0])])
+    offsets, shared = allocate(layers, program.groups, set(places.roots))
+    for t, offset in offsets.items():
+        places.roots[t] = (f.SHARED, offset)
+    return places, shared, private
+
+
+def _emit(program: Program, chip: Chip, places: Places, offsets: dict) -> bytes:
+    """The command stream of all actions."""
+    commands = CommandList(chip)
+    e = Emitter(commands)
+    for action in program.actions:
+        if isinstance(action, Compute):
+            commands.layer = action.layer.index & 0xFFFF
+            e.compute(action)
+        elif isinstance(action, Load):
+            if action.weights is not None:
+                load_weights(e, action, offsets[_key(action.weights)])
+            else:
+                load_tile(e, action, places)
+        else:
+            store(e, action, places)
+    return commands.stream()
+
+
+# ---- file tables
+def _tensors(graph: Graph, program: Program, places: Places) -> list[f.Tensor]:
+    """Every activation that lies in DDR, in network order."""
+    ins, outs = {v.name for v in graph.inputs}, {v.name for v in graph.outputs}
+    found: list[f.Tensor] = []
+    for t in program.graph.tensors:
+        if t.value is None or t.root not in places.roots:
+            continue
+        root, offset, n_stride = t.placement()
+        if n_stride != t.nbytes // t.shape[0] and t.shape[0] > 1:
+            continue  # scattered over a concat: not one dense tensor
+        base, start = places.roots[root]
+        scale = t.value.type.scale
+        q = 1.0 if scale is None else 1.0 / scale if t.name in ins else scale
+        found.append(f.Tensor(t.name, f.address(base, start + offset), DTYPES[t.value.type.dtype], t.shape, qscale=q))
+    known = {t.name for t in found}
+    missing = (ins | outs) - known
+    if missing:
+        raise UnsupportedError(f"{', '.join(sorted(missing))}: an output that is only a part of another tensor, batch > 1")
+    _mark_overwritten(found, ins | outs, program)
+    return found
+
+
+def _mark_overwritten(tensors: list[f.Tensor], io: set[str], program: Program) -> None:
+    """Tensors in shared memory whose bytes a later tensor reuses do not keep their value."""
+    shared = [t for t in tensors if f.selector(t.offset) == f.SHARED and t.name not in io]
+    for i, t in enumerate(shared):
+        a, b = t.offset, t.offset + t.dense_bytes
+        t.overwrote = any(o.offset < b and o.offset + o.dense_bytes > a for o in shared[i + 1 :])
+
+
+def _routines(graph: Graph, program: Program) -> list[f.Routine]:
+    """The CPU quantisation of float inputs, then one TPU routine."""
+    routines = []
+    for op in program.graph.cpu_ops:
+        x = next(op.inputs())
+        args: dict[str, f.Floats | float | str] = {"from": "FP32", "scale": float(op.attrs["inv_scale"]), "to": "INT8"}
+        routines.append(f.Routine("cpu", [x.name], [op.name], function="quant", args=args))  # type: ignore[arg-type]
+    cpu = {next(op.inputs()).name: op.name for op in program.graph.cpu_ops}
+    inputs = [cpu.get(v.name, v.name) for v in graph.inputs]
+    routines.append(f.Routine("tpu", inputs, [v.name for v in graph.outputs], section="subfunc_0"))
+    return routines

@@ -1,0 +1,221 @@
+"""Computations -> TIU commands: one function per kind of layer.
+
+Each says in its docstring which instructions make the value that `tpu/` defines for the op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ...errors import InternalError
+from ...schedule.layers import Layer
+from ...schedule.program import Compute, Region, Tile
+from ...schedule.regions import pads as interval_pads
+from .commands import CommandList
+from .operand import Operand, operand
+from .tdma import IN_LOCAL, Tdma
+from .tiu import Tiu
+from .weights import align16, padded_inputs, parameter_bytes, weights_part
+
+
+class Emitter:
+    """Turns computations into commands."""
+
+    def __init__(self, commands: CommandList):
+        self.commands, self.chip = commands, commands.chip
+        self.tiu, self.tdma = Tiu(commands), Tdma(commands)
+
+    def compute(self, c: Compute) -> None:
+        KINDS[c.kind](self, c)
+
+    # ---- helpers
+    def operands(self, c: Compute) -> tuple[Operand, list[Operand]]:
+        """(result, inputs) of a computation."""
+        out = operand(c.out, c.out_region, self.chip)
+        return out, [operand(tile, region, self.chip) for tile, region in c.ins]
+
+    def temp(self, c: Compute, like: Operand) -> Operand:
+        """The temporary tile behind the result: same shape and strides in bytes of 8-bit elements, aligned."""
+        n, ch, h, w = like.shape
+        groups, plane = -(-ch // self.chip.lanes), align16(h * w)
+        offset = c.out.buffer.addr + c.out.buffer.size
+        return Operand(like.shape, 0, offset, (groups * plane, plane, w, 1), (offset, offset + n * groups * plane))
+
+    def blob(self, c: Compute) -> int:
+        if c.weight_buffer is None:
+            raise InternalError(f"{c.layer.name}: its constants are not in local memory")
+        return c.weight_buffer.addr
+
+    def window_pads(self, layer: Layer, region: Region) -> tuple[int, int, int, int]:
+        top, bottom = interval_pads(layer, region.h, 0)
+        left, right = interval_pads(layer, region.w, 1)
+        return top, left, bottom, right
+
+
+def conv(e: Emitter, c: Compute) -> None:
+    """One quantised convolution (tiu page 5.9) on a slice of output and input channels."""
+    assert c.weights is not None
+    out, (x,) = e.operands(c)
+    layer, base = c.layer, e.blob(c)
+    groups = -(-out.shape[1] // e.chip.lanes)
+    params = base + weights_part(layer, groups, c.weights.ic[1] - c.weights.ic[0])
+    end = out.span[1] if c.partial == "only" else c.out.buffer.addr + c.out.buffer.size
+    e.tiu.conv(
+        x, out, channels=padded_inputs(x.shape[1]), weights=base, params=params, with_bias=parameter_bytes(layer) == 9,
+        kernel=layer.window.kernel, strides=layer.window.strides, pads=e.window_pads(layer, c.out_region),
+        dilations=layer.window.dilations, relu=layer.op.attrs["do_relu"], partial=c.partial, out_end=end,
+        blob=(base, base + c.weights.size),
+    )  # fmt: skip
+
+
+def depthwise(e: Emitter, c: Compute) -> None:
+    """One quantised depthwise convolution (tiu page 5.8)."""
+    assert c.weights is not None
+    out, (x,) = e.operands(c)
+    layer, base = c.layer, e.blob(c)
+    groups = -(-out.shape[1] // e.chip.lanes)
+    e.tiu.depthwise(
+        x, out, weights=base, constant=0, params=base + weights_part(layer, groups, 1), with_bias=parameter_bytes(layer) == 9,
+        kernel=layer.window.kernel, strides=layer.window.strides, pads=e.window_pads(layer, c.out_region),
+        dilations=layer.window.dilations, relu=layer.op.attrs["do_relu"], blob=(base, base + c.weights.size),
+    )  # fmt: skip
+
+
+def max_pool(e: Emitter, c: Compute) -> None:
+    """One maximum pooling; a fill value of 0 instead of -128 is the relu (tiu page 5.7)."""
+    out, (x,) = e.operands(c)
+    w = c.layer.window
+    relu = c.layer.op.attrs["do_relu"]
+    fill = 0 if relu else 0x80 if e.chip.generation == "A" else 0xFF80
+    e.tiu.max_pool(x, out, kernel=w.kernel, strides=w.strides, pads=e.window_pads(c.layer, c.out_region), fill=fill)
+
+
+def avg_pool(e: Emitter, c: Compute) -> None:
+    """Depthwise convolutions with constant weight `factor` and the multiplier of the window's count: one per rectangle
+    of equal counts (one in all unless padding is not counted)."""
+    layer, a, base = c.layer, c.layer.op.attrs, e.blob(c)
+    tile, region = c.ins[0]
+    run = align16(-(-layer.output.shape[1] // e.chip.lanes) * 5)
+    assert c.weights is not None
+    for part, count in count_rectangles(layer, c.out_region):
+        source = Region(part.n, region.c, *(_needed(layer, axis, part) for axis in (0, 1)))
+        e.tiu.depthwise(
+            operand(tile, source, e.chip), operand(c.out, part, e.chip), weights=None, constant=a["factor"],
+            params=base + a["counts"].index(count) * run, with_bias=False, kernel=layer.window.kernel,
+            strides=layer.window.strides, pads=e.window_pads(layer, part), dilations=(1, 1), relu=a["do_relu"],
+            blob=(base, base + c.weights.size),
+        )  # fmt: skip
+
+
+def _needed(layer: Layer, axis: int, part: Region) -> tuple[int, int]:
+    from ...schedule.regions import needed
+
+    return needed(layer, part.h if axis == 0 else part.w, axis)
+
+
+def count_rectangles(layer: Layer, region: Region) -> list[tuple[Region, int]]:
+    """The rectangles of the output region whose windows cover equally many counted positions."""
+    counts = np.asarray(layer.op.window_counts())  # type: ignore[attr-defined]
+    rows, cols = _runs(counts, region.h, 0), _runs(counts, region.w, 1)
+    return [(Region(region.n, region.c, h, w), int(counts[h[0], w[0]])) for h in rows for w in cols]
+
+
+def _runs(counts: np.ndarray, interval: tuple[int, int], axis: int) -> list[tuple[int, int]]:
+    """Cut an interval where the counts change along the axis."""
+    a, b = interval
+    part = counts[a:b] if axis == 0 else counts[:, a:b].T
+    cuts = [a, *(a + i for i in range(1, b - a) if not np.array_equal(part[i], part[i - 1])), b]
+    return list(zip(cuts[:-1], cuts[1:], strict=True))
+
+
+def add(e: Emitter, c: Compute) -> None:
+    """r16 = a * m0 (mul), then sat8(relu(R(b * m1 + r16, shift))) (mac) (tiu page 5.3)."""
+    out, (x, y) = e.operands(c)
+    a = c.layer.op.attrs
+    high = c.out.buffer.size + (c.out.buffer.addr - out.offset)
+    e.tiu.multiply_to_16(out, x, a["multipliers"][0], high)
+    e.tiu.multiply_add(out, y, a["multipliers"][1], high, a["shift"], a["do_relu"])
+
+
+def mul(e: Emitter, c: Compute) -> None:
+    """One quantised multiplication; the second operand may be one value per channel (strides 0)."""
+    out, (x, y) = e.operands(c)
+    a = c.layer.op.attrs
+    if y.shape != x.shape:
+        y = Operand(out.shape, y.lane, y.offset, (y.strides[0], y.strides[1], 0, 0), y.span)
+    e.tiu.multiply_quantised(out, x, y, a["multiplier"], a["shift"], a["do_relu"])
+
+
+def requant(e: Emitter, c: Compute) -> None:
+    """One quantised multiplication by the constant factor."""
+    out, (x,) = e.operands(c)
+    a = c.layer.op.attrs
+    e.tiu.multiply_quantised(out, x, a["factor"], a["multiplier"], a["shift"], a["do_relu"])
+
+
+def relu(e: Emitter, c: Compute) -> None:
+    """max(x, 0)."""
+    out, (x,) = e.operands(c)
+    e.tiu.maximum(out, x, 0)
+
+
+def leaky_relu(e: Emitter, c: Compute) -> None:
+    """Q(x * factor, multiplier, shift), then the maximum with x."""
+    out, (x,) = e.operands(c)
+    a = c.layer.op.attrs
+    e.tiu.multiply_quantised(out, x, a["factor"], a["multiplier"], a["shift"], False)
+    e.tiu.maximum(out, x, out)
+
+
+def prelu(e: Emitter, c: Compute) -> None:
+    """t = min(x, 0); result = depthwise 1x1 of t; t = max(x, 0); result |= t (one of the two is 0)."""
+    assert c.weights is not None
+    out, (x,) = e.operands(c)
+    t, base = e.temp(c, out), e.blob(c)
+    groups = -(-out.shape[1] // e.chip.lanes)
+    e.tiu.minimum(t, x, 0)
+    e.tiu.depthwise(t, out, weights=base, constant=0, params=base + groups * 16, with_bias=False, kernel=(1, 1), strides=(1, 1),
+                    pads=(0, 0, 0, 0), dilations=(1, 1), relu=False, blob=(base, base + c.weights.size))  # fmt: skip
+    e.tiu.maximum(t, x, 0)
+    e.tiu.bit_or(out, out, t)
+
+
+def copy(e: Emitter, c: Compute) -> None:
+    """Bytes of a region into another tile."""
+    out, (x,) = e.operands(c)
+    e.tiu.copy(out, x)
+
+
+def quantize(e: Emitter, c: Compute) -> None:
+    """bf16 multiplication in place, then the TDMA's conversion inside local memory (hw/cv18xx-quant.md section 3)."""
+    out, (x,) = e.operands(c)
+    e.tiu.multiply_bf16(x, x, bf16_bits(c.layer.op.attrs["inv_scale"]))
+    e.tdma.copy(IN_LOCAL, x, out, out.shape, src_fmt=2, dst_fmt=1, int8_sign=1)
+
+
+def dequantize(e: Emitter, c: Compute) -> None:
+    """Byte k of every float32 result is a look-up in table k, moved to every fourth byte."""
+    out, (x,) = e.operands(c)
+    t, base = e.temp(c, out), e.blob(c)
+    for k in range(4):
+        e.tiu.look_up(t, x, base + 256 * k)
+        place = Operand(out.shape, out.lane, out.offset + k, out.strides, (out.span[0], out.span[1]))
+        e.tiu.copy(place, t)
+
+
+def bf16_bits(value: float) -> int:
+    """The bf16 nearest (even) to float32(value), as its pattern."""
+    bits = int(np.float32(value).view(np.uint32))
+    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+
+
+KINDS: dict[str, Callable[[Emitter, Compute], None]] = {
+    "conv": conv, "depthwise": depthwise, "maxpool": max_pool, "avgpool": avg_pool, "add": add, "mul": mul, "requant": requant,
+    "relu": relu, "leaky_relu": leaky_relu, "prelu": prelu, "copy": copy, "quantize": quantize, "dequantize": dequantize,
+}  # fmt: skip
+
+
+def tile_operand(tile: Tile, e: Emitter) -> Operand:
+    return operand(tile, tile.region, e.chip)

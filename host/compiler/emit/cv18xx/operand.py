@@ -1,0 +1,41 @@
+"""A region of a tile as an operand of an instruction: address, strides, the bytes it touches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...chip import Chip
+from ...schedule.program import Region, Tile
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A 4-D tensor in local memory: shape, start lane, byte offset, byte strides (hw/cv18xx.md section 4.1)."""
+
+    shape: tuple[int, int, int, int]
+    lane: int
+    offset: int
+    strides: tuple[int, int, int, int]
+    span: tuple[int, int]
+
+    def address(self, chip: Chip) -> int:
+        return self.lane * chip.lane_bytes + self.offset
+
+
+def operand(tile: Tile, region: Region, chip: Chip) -> Operand:
+    """The region `region` (coordinates of the tile's tensor) of a tile. Channels may begin at any lane."""
+    e, whole = tile.itemsize, tile.region
+    width = whole.shape[3] * e
+    n_stride, c_stride = tile.groups * tile.plane, tile.plane
+    channel = region.c[0] - whole.c[0]
+    offset = (
+        tile.addr
+        + (region.n[0] - whole.n[0]) * n_stride
+        + channel // chip.lanes * c_stride
+        + (region.h[0] - whole.h[0]) * width
+        + (region.w[0] - whole.w[0]) * e
+    )
+    n, c, h, w = region.shape
+    lane = channel % chip.lanes
+    end = offset + (n - 1) * n_stride + ((lane + c - 1) // chip.lanes) * c_stride + (h - 1) * width + w * e
+    return Operand(region.shape, lane, offset, (n_stride, c_stride, width, e), (offset, end))

@@ -1,0 +1,47 @@
+"""TDMA transfers as functions (hw/cv18xx-tdma.md section 4)."""
+
+from __future__ import annotations
+
+from ...errors import InternalError
+from .commands import CommandList
+from .operand import Operand
+
+LOAD, STORE, IN_DDR, IN_LOCAL = 0, 1, 2, 3
+Shape = tuple[int, int, int, int]
+
+
+class Global:
+    """A tensor in DDR: base register, byte offset, byte strides of n, c, h."""
+
+    def __init__(self, base: int, offset: int, strides: tuple[int, int, int]):
+        self.base, self.offset, self.strides = base, offset, strides
+
+
+class Tdma:
+    """Emits TDMA commands into a command list."""
+
+    def __init__(self, commands: CommandList):
+        self.commands, self.chip = commands, commands.chip
+
+    def _side(self, name: str, place: Global | Operand) -> dict[str, int]:
+        if isinstance(place, Global):
+            return {f"{name}_base_addr": place.offset + self.chip.ddr_start, f"{name}_base_reg_sel": place.base,
+                    f"{name}_n_stride": place.strides[0], f"{name}_c_stride": place.strides[1],
+                    f"{name}_h_stride": place.strides[2]}  # fmt: skip
+        return {f"{name}_base_addr": place.address(self.chip), f"{name}_n_stride": place.strides[0],
+                f"{name}_c_stride": place.strides[1], f"{name}_h_stride": place.strides[2]}  # fmt: skip
+
+    def copy(self, direction: int, src: Global | Operand, dst: Global | Operand, shape: Shape, *, dst_shape: Shape | None = None,
+             src_fmt: int = 1, dst_fmt: int = 1, **more: int) -> None:  # fmt: skip
+        """Tensor copy; shape in elements, the same element order on both sides (sections 3, 4.1)."""
+        n, c, h, w = shape
+        _, dc, dh, dw = dst_shape or shape
+        f = {"trans_dir": direction, "src_n": n, "src_c": c, "src_h": h, "src_w": w, "dst_c": dc, "dst_h": dh, "dst_w": dw,
+             "src_fmt": src_fmt, "dst_fmt": dst_fmt, **more}  # fmt: skip
+        f |= self._side("src", src) | self._side("dst", dst)
+        for key in ("src_h_stride", "dst_h_stride"):
+            if not 0 <= f[key] <= 0xFFFF:
+                raise InternalError(f"{key} {f[key]} exceeds 16 bits")
+        reads = [src.span] if isinstance(src, Operand) else []
+        writes = [dst.span] if isinstance(dst, Operand) else []
+        self.commands.tdma(f, reads, writes)

@@ -1,0 +1,88 @@
+"""Loads and stores -> TDMA commands."""
+
+from __future__ import annotations
+
+from ...schedule.layers import Tensor
+from ...schedule.program import Load, Region, Store
+from .compute import Emitter
+from .operand import Operand, operand
+from .tdma import IN_LOCAL, LOAD, STORE, Global
+
+WEIGHT_BASE = 1
+
+
+class Places:
+    """Where the tensors and constants lie in DDR: (base register, byte offset) of every root tensor."""
+
+    def __init__(self) -> None:
+        self.roots: dict[Tensor, tuple[int, int]] = {}
+
+    def of(self, tensor: Tensor, region: Region) -> Global:
+        """The region of a tensor as a place in DDR."""
+        root, offset, n_stride = tensor.placement()
+        base, start = self.roots[root]
+        _, _, h, w = tensor.shape
+        e = tensor.itemsize
+        start += offset + region.n[0] * n_stride + ((region.c[0] * h + region.h[0]) * w + region.w[0]) * e
+        return Global(base, start, (n_stride, h * w * e, w * e))
+
+
+def load_tile(e: Emitter, load: Load, places: Places) -> None:
+    """A region of a tensor into its tile."""
+    tile = load.tile
+    assert tile is not None
+    if tile.tensor.itemsize == 4:
+        load_upper_halves(e, load, places)
+        return
+    source, dest = places.of(tile.tensor, tile.region), operand(tile, tile.region, e.chip)
+    shape = merge_rows(source, dest, tile.region.shape)
+    e.tdma.copy(LOAD, source, dest, shape)
+
+
+def merge_rows(place: Global, local: Operand, shape: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """Rows that are contiguous on both sides become one (shape in bytes along w)."""
+    n, c, h, w = shape
+    w *= local.strides[3]
+    if h > 1 and place.strides[2] == w and local.strides[2] == w and h * w <= 0xFFFF:
+        return n, c, 1, h * w
+    return n, c, h, w
+
+
+def load_upper_halves(e: Emitter, load: Load, places: Places) -> None:
+    """float32 in DDR -> bf16 in local memory by truncation: 2-byte elements at offset 2 with a stride of 4
+    (hw/cv18xx-quant.md section 3). One command per image: n, c, h of the command are rows, channels, columns."""
+    tile = load.tile
+    assert tile is not None
+    dest = operand(tile, tile.region, e.chip)
+    _, c, h, w = tile.region.shape
+    for i in range(tile.region.n[0], tile.region.n[1]):
+        source = places.of(tile.tensor, Region((i, i + 1), *tuple(getattr(tile.region, d) for d in "chw")))
+        offset = dest.offset + (i - tile.region.n[0]) * dest.strides[0]
+        g = Global(source.base, source.offset + 2, (source.strides[2], source.strides[1], 4))
+        local = Operand((h, c, w, 1), dest.lane, offset, (dest.strides[2], dest.strides[1], 2, 2), dest.span)
+        e.tdma.copy(LOAD, g, local, (h, c, w, 1), src_fmt=2, dst_fmt=2)
+
+
+def load_weights(e: Emitter, load: Load, offset: int) -> None:
+    """A block of constants: `size` bytes for every lane, one after the other in DDR; tables lie in DDR once and are
+    copied from lane 0 to the other lanes."""
+    assert load.weights is not None
+    size, lanes, addr = load.weights.size, e.chip.lanes, load.buffer.addr
+    strides = (lanes * size, size, size, 1)
+    span = (addr, addr + size)
+    if load.weights.layer.kind == "dequantize":
+        source = Global(WEIGHT_BASE, offset, (size, size, size))
+        e.tdma.copy(LOAD, source, Operand((1, 1, 1, size), 0, addr, strides, span), (1, 1, 1, size))
+        first = Operand((1, 1, lanes - 1, size), 0, addr, (0, 0, 0, 1), span)
+        rest = Operand((1, lanes - 1, 1, size), 1, addr, strides, span)
+        e.tdma.copy(IN_LOCAL, first, rest, (1, 1, lanes - 1, size), dst_shape=(1, lanes - 1, 1, size))
+        return
+    source = Global(WEIGHT_BASE, offset, (lanes * size, size, size))
+    e.tdma.copy(LOAD, source, Operand((1, lanes, 1, size), 0, addr, strides, span), (1, lanes, 1, size))
+
+
+def store(e: Emitter, s: Store, places: Places) -> None:
+    """A region of a tile into its tensor."""
+    dest, source = places.of(s.tensor, s.region), operand(s.tile, s.region, e.chip)
+    shape = merge_rows(dest, source, s.region.shape)
+    e.tdma.copy(STORE, source, dest, shape)

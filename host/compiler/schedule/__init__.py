@@ -1,0 +1,16 @@
+"""The scheduler: Tpu graph -> Program. It knows no chip; a backend answers sizes, limits and cycles.
+
+layers.py   graph -> layers and DDR tensors (views, aliases)
+regions.py  which input region an output region needs
+plan.py     how one group of layers is cut: tiles, slices, residency
+cost.py     what a plan costs (memory, cycles, bytes)
+search.py   which consecutive layers form a group and with which plan (dynamic programming)
+steps.py    plans -> one list of steps (loads, computations, stores) on buffers
+local.py    addresses of the buffers in local memory, and how early each load may be issued
+ddr.py      addresses of the tensors in DDR
+"""
+
+from .layers import Layer, LayerGraph, Tensor, build_layers
+from .program import Program
+
+__all__ = ["Layer", "LayerGraph", "Program", "Tensor", "build_layers"]

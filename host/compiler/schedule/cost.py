@@ -1,0 +1,120 @@
+"""What a plan costs: a small simulation of both engines on one representative tile in the steady state.
+
+The steps of the tile are repeated; the second repetition shows the period. A load is issued as early as local memory
+allows (by size; fragmentation is left to local.py), both engines work in order. The cost of a group is
+
+    tiles * period + constants loaded once + first load + last store + BYTES_WEIGHT * busy time of the TDMA
+"""
+
+from __future__ import annotations
+
+from .plan import Plan
+from .program import Backend, Buffer, Step
+from .steps import StepBuilder
+
+BYTES_WEIGHT = 0.08  # DDR traffic has a price even when it is hidden behind computation
+LOOKAHEAD = 6
+
+
+def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
+    """The plan with cycles, busy times and peak filled in; None if it needs more than `limit` bytes."""
+    builder = StepBuilder(plan, backend)
+    tn, th, tw = plan.tiles
+    middle = (0, min(th // 2, th - 1), min(tw // 2, tw - 1))
+    builder.tile(middle, only_slice=0 if plan.slices_first else None)
+    steps = builder.steps
+    count = tn * th * tw
+    constants = [b for b in builder.resident.values()]
+    resident = sum(b.size for b in constants)
+    once = [backend.weight_cycles(b.size) for b in constants]
+    if plan.slices_first:
+        count *= len(plan.weights[plan.layers[0]].slices)
+        once *= len(plan.weights[plan.layers[0]].slices)
+    live = _live(steps, set(constants))
+    base = resident if count > 1 or not constants else resident
+    plan.peak = max(live) + base
+    if plan.peak > limit:
+        return None
+    compute, loads, stores = _times(steps, backend, set(constants))
+    free = [limit - base - m for m in live]
+    rounds = min(count, 3)
+    ends = _simulate(rounds, free, compute, loads, stores)
+    period = ends[-1] - ends[-2] if rounds > 1 else ends[0]
+    first = sum(t for _, t in loads[0])
+    last = sum(stores[-1])
+    plan.tiu = count * sum(compute)
+    plan.tdma = count * (sum(t for step in loads for _, t in step) + sum(map(sum, stores))) + sum(once)
+    hidden = min(sum(once), 0.5 * plan.tiu)
+    plan.cycles = ends[0] + (count - 1) * period if rounds > 1 else max(ends[0], first + last)
+    plan.cycles = max(plan.cycles + (sum(once) - hidden), plan.tdma, plan.tiu) + BYTES_WEIGHT * plan.tdma
+    return plan
+
+
+def _live(steps: list[Step], constants: set[Buffer]) -> list[int]:
+    """Bytes in use during each step, constants of the whole group left out."""
+    live = [0] * len(steps)
+    seen: set[Buffer] = set()
+    for s in steps:
+        for b in (*(load.buffer for load in s.loads), *((s.compute.out.buffer,) if s.compute else ())):
+            if b in seen or b in constants:
+                continue
+            seen.add(b)
+            for t in range(b.first, b.last + 1):
+                live[t] += b.size
+            live[b.first] += b.temp
+    return live
+
+
+def _times(steps: list[Step], backend: Backend, constants: set[Buffer]) -> tuple[list[float], list, list]:
+    """Cycles of every step: computation; (bytes, cycles) of its loads; cycles of its stores."""
+    compute, loads, stores = [], [], []
+    for s in steps:
+        c = s.compute
+        compute.append(0.0 if c is None else backend.compute_cycles(
+            c.kind, c.layer, c.out_region.shape, c.ins[0][1].shape[1], c.partial != "only"))  # fmt: skip
+        row = []
+        for load in s.loads:
+            if load.weights is not None:
+                if load.buffer not in constants:
+                    row.append((load.buffer.size, backend.weight_cycles(load.buffer.size)))
+            elif load.tile is not None:
+                row.append((load.buffer.size, backend.transfer_cycles(load.tile.region.shape, load.tile.tensor, False)))
+        loads.append(row)
+        stores.append([backend.transfer_cycles(x.region.shape, x.tensor, True) for x in s.stores])
+    return compute, loads, stores
+
+
+def _simulate(rounds: int, free: list[float], compute: list[float], loads: list, stores: list) -> list[float]:
+    """Times at which each repetition of the steps ends.
+
+    A load of `size` bytes for step k goes to the earliest slot d <= k such that steps d .. k - 1 have room for it;
+    it starts when step d - 1 has ended and the TDMA is free. Stores of step t - 1 follow the loads of slot t."""
+    m = len(compute)
+    total = rounds * m
+    room = free * rounds
+    slots: list[list[float]] = [[] for _ in range(total)]
+    latest = 0
+    for k in range(total):
+        for size, time in loads[k % m]:
+            d = k
+            stop = max(latest, k - LOOKAHEAD)
+            while d > stop and room[d - 1] >= size:
+                d -= 1
+                room[d] -= size
+            latest = d
+            slots[d].append((k, time))  # type: ignore[arg-type]
+    tiu = tdma = 0.0
+    done = [0.0] * total  # when the loads of a step have arrived
+    ends = []
+    for t in range(total):
+        for k, time in slots[t]:  # type: ignore[misc]
+            tdma = max(tdma, tiu if t else 0.0) + time
+            done[k] = tdma
+        if t:
+            for time in stores[(t - 1) % m]:
+                tdma = max(tdma, tiu) + time
+        tiu = max(tiu, done[t]) + compute[t % m]
+        if t % m == m - 1:
+            ends.append(max(tiu, 0.0))
+    ends[-1] = max(tiu, ends[-1])
+    return ends

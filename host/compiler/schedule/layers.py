@@ -1,0 +1,232 @@
+"""Layers and DDR tensors of a Tpu graph: the scheduler's view of the network.
+
+A Layer is an op that costs TPU work. Ops that only rename memory (Reshape, equal-scale Concat, Identity) become
+relations between tensors: an alias has the bytes of its parent under another shape, a view is a channel range of it.
+A convolution with groups becomes one layer per group on channel views.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import InternalError
+from ..ir import Graph, Op, Value
+
+
+@dataclass(frozen=True)
+class Window:
+    """Sliding window of a convolution or pooling: kernel, strides, pads (t, l, b, r), dilations."""
+
+    kernel: tuple[int, int] = (1, 1)
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Input rows and columns behind one output position."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))  # type: ignore[return-value]
+
+
+POINT = Window()
+
+
+@dataclass(eq=False)
+class Tensor:
+    """An activation in DDR. shape is (n, c, h, w); parent/channel_offset: a channel range of another tensor;
+    parent and alias: the same bytes under another shape."""
+
+    name: str
+    shape: tuple[int, int, int, int]
+    itemsize: int
+    value: Value | None = None
+    producer: Layer | None = None
+    consumers: list[Layer] = field(default_factory=list)
+    parent: Tensor | None = None
+    channel_offset: int = 0
+    alias: bool = False
+    is_input: bool = False
+    is_output: bool = False
+    renamed: bool = False  # somebody reads it through an alias or a channel view
+
+    @property
+    def root(self) -> Tensor:
+        return self if self.parent is None else self.parent.root
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape)) * self.itemsize
+
+    def placement(self) -> tuple[Tensor, int, int]:
+        """(root, byte offset in the root, n stride in bytes)."""
+        n, c, h, w = self.shape
+        if self.parent is None:
+            return self, 0, c * h * w * self.itemsize
+        root, offset, n_stride = self.parent.placement()
+        if self.alias:
+            return root, offset, n_stride
+        return root, offset + self.channel_offset * h * w * self.itemsize, n_stride
+
+    def __repr__(self) -> str:
+        return f"<{self.name} {self.shape}>"
+
+
+@dataclass(eq=False)
+class Layer:
+    """One op (or one group of a grouped convolution). channels: the (first, last) output channels it computes of op."""
+
+    kind: str
+    op: Op
+    name: str
+    inputs: list[Tensor]
+    output: Tensor
+    window: Window = POINT
+    group: int = 0
+    groups: int = 1
+    index: int = -1
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}>"
+
+
+@dataclass
+class LayerGraph:
+    """layers in execution order; tensors; routines of the CPU before the TPU program; outputs in order."""
+
+    layers: list[Layer]
+    tensors: list[Tensor]
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    cpu_ops: list[Op]
+
+
+#: Tpu op -> kind of layer; kinds whose op has a window
+KINDS = {
+    "tpu.Conv": "conv", "tpu.MaxPool": "maxpool", "tpu.AvgPool": "avgpool", "tpu.Add": "add", "tpu.Requant": "requant",
+    "tpu.Relu": "relu", "tpu.LeakyRelu": "leaky_relu", "tpu.PRelu": "prelu", "tpu.Mul": "mul", "tpu.Concat": "concat",
+    "tpu.Quantize": "quantize", "tpu.Dequantize": "dequantize", "tpu.Softmax": "softmax",
+}  # fmt: skip
+
+
+def shape4(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """The 4-D form of a shape: missing dimensions are 1 on the right."""
+    if len(shape) > 4:
+        raise InternalError(f"shape {shape} has more than 4 dimensions")
+    return (*shape, *([1] * (4 - len(shape))))  # type: ignore[return-value]
+
+
+def _window(op: Op) -> Window:
+    a = op.attrs
+    return Window(tuple(a["kernel_shape"]), tuple(a["strides"]), tuple(a["pads"]), tuple(a.get("dilations", (1, 1))))  # type: ignore[arg-type]
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.tensors: dict[int, Tensor] = {}
+        self.layers: list[Layer] = []
+        self.all: list[Tensor] = []
+        self.cpu_ops: list[Op] = []
+
+    def tensor(self, value: Value) -> Tensor:
+        t = self.tensors.get(id(value))
+        if t is None:
+            t = Tensor(value.name, shape4(value.shape), value.type.itemsize, value)
+            self.tensors[id(value)] = t
+            self.all.append(t)
+        return t
+
+    def layer(self, kind: str, op: Op, name: str, inputs: list[Tensor], output: Tensor, window: Window = POINT,
+              **more: Any) -> None:  # fmt: skip
+        layer = Layer(kind, op, name, inputs, output, window, index=len(self.layers), **more)
+        for t in dict.fromkeys(inputs):
+            t.consumers.append(layer)
+        if output.producer is None:
+            output.producer = layer
+        self.layers.append(layer)
+
+    def view(self, parent: Tensor, name: str, channel: int, channels: int) -> Tensor:
+        n, _, h, w = parent.shape
+        t = Tensor(name, (n, channels, h, w), parent.itemsize, parent=parent, channel_offset=channel)
+        self.all.append(t)
+        return t
+
+    # ---- per op
+    def add(self, op: Op) -> None:
+        name = op.op_name()
+        if name == "tpu.Input":
+            self.tensor(op.results[0]).is_input = True
+        elif name == "tpu.Reshape":
+            self.reshape(op)
+        elif name == "tpu.Quantize" and op.attrs["engine"] == "cpu":
+            self.cpu_ops.append(op)
+            self.tensor(op.results[0]).is_input = True
+        elif name == "tpu.Conv":
+            self.conv(op)
+        elif name in KINDS:
+            kind = KINDS[name]
+            window = _window(op) if kind in ("maxpool", "avgpool") else POINT
+            self.layer(kind, op, op.name, [self.tensor(v) for v in op.inputs()], self.tensor(op.results[0]), window)
+        else:
+            raise InternalError(f"the scheduler does not know {name}")
+
+    def reshape(self, op: Op) -> None:
+        x = self.tensor(next(op.inputs()))
+        shape = shape4(op.results[0].shape)
+        if shape == x.shape:
+            self.tensors[id(op.results[0])] = x
+            return
+        t = self.tensor(op.results[0])
+        t.parent, t.alias = x, True
+        x.renamed = True
+
+    def conv(self, op: Op) -> None:
+        x, y, groups = self.tensor(next(op.inputs())), self.tensor(op.results[0]), op.attrs["group"]
+        ic, oc = x.shape[1], y.shape[1]
+        window = _window(op)
+        if groups == 1:
+            self.layer("conv", op, op.name, [x], y, window)
+        elif groups == ic and groups == oc:
+            self.layer("depthwise", op, op.name, [x], y, window)
+        else:
+            x.renamed = True
+            for g in range(groups):
+                xg = self.view(x, f"{x.name}.{op.name}.in{g}", g * (ic // groups), ic // groups)
+                yg = self.view(y, f"{y.name}.group{g}", g * (oc // groups), oc // groups)
+                self.layer("conv", op, f"{op.name}.group{g}", [xg], yg, window, group=g, groups=groups)
+
+
+def build_layers(graph: Graph) -> LayerGraph:
+    """The layers of a Tpu graph. Equal-scale Concat stays a layer of kind "concat"; its inputs become views of its
+    output where that is possible (one concat each, no graph input, no alias), so that it costs nothing in DDR."""
+    b = _Builder()
+    for op in graph.ops:
+        b.add(op)
+    outputs = []
+    for v in graph.outputs:
+        t = b.tensor(v)
+        t.is_output = True
+        outputs.append(t)
+    for layer in b.layers:
+        if layer.kind == "concat":
+            _place_concat(layer)
+    inputs = [t for t in b.all if t.is_input]
+    return LayerGraph(b.layers, b.all, inputs, outputs, b.cpu_ops)
+
+
+def _place_concat(layer: Layer) -> None:
+    """Make the inputs of a concat views of its output."""
+    offset = 0
+    for x in layer.inputs:
+        free = x.parent is None and not x.is_input and not x.is_output and layer.inputs.count(x) == 1
+        only = sum(c.kind == "concat" for c in x.consumers) == 1
+        if free and only and x.shape[2:] == layer.output.shape[2:]:
+            x.parent, x.channel_offset = layer.output, offset
+        offset += x.shape[1]
+
+
+def is_placed(layer: Layer) -> bool:
+    """A concat all of whose inputs already lie in its output."""
+    return layer.kind == "concat" and all(x.parent is layer.output and not x.alias for x in layer.inputs)

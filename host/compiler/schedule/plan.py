@@ -1,0 +1,65 @@
+"""A plan: how one group of consecutive layers is cut.
+
+A group runs tile by tile (parts of n, h and w); everything between its layers stays in local memory. Constants are
+loaded once per group ("resident") or again for every tile ("streamed"), whole or in slices of output channels.
+A group of one convolution has two more ways: slices outside, tiles inside ("slices first"), and slices of input
+channels with 32-bit partial sums.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .layers import Layer, Tensor
+from .regions import Interval
+
+
+@dataclass
+class WeightUse:
+    """How the constants of one layer come in: slices of output channels; resident: loaded once for all tiles."""
+
+    slices: list[Interval]
+    resident: bool
+
+
+@dataclass
+class Plan:
+    """tiles: parts along n, h, w. slices_first and ic_slices only for a single convolution.
+
+    cycles: estimated time; tdma, tiu: busy times of the engines; peak: bytes of local memory."""
+
+    layers: list[Layer]
+    tiles: tuple[int, int, int] = (1, 1, 1)
+    weights: dict[Layer, WeightUse] = field(default_factory=dict)
+    slices_first: bool = False
+    ic_slices: list[Interval] | None = None
+    cycles: float = 0.0
+    tdma: float = 0.0
+    tiu: float = 0.0
+    peak: int = 0
+
+    @property
+    def is_nothing(self) -> bool:
+        """A concat whose inputs lie in it already: no work."""
+        return self.tiles == (0, 0, 0)
+
+
+def group_tensors(layers: list[Layer]) -> tuple[list[Tensor], list[Tensor]]:
+    """(tensors read from DDR, tensors written to DDR) of a group, each in order of first appearance."""
+    members = set(layers)
+    inside = {layer.output for layer in layers}
+    sources = dict.fromkeys(x for layer in layers for x in layer.inputs if x not in inside)
+    sinks = dict.fromkeys(layer.output for layer in layers if leaves_group(layer.output, members))
+    return list(sources), list(sinks)
+
+
+def leaves_group(t: Tensor, members: set[Layer]) -> bool:
+    """A tensor must be written to DDR if somebody outside reads it: a layer, an alias or view, the caller."""
+    return t.is_output or t.renamed or not t.consumers or any(c not in members for c in t.consumers)
+
+
+def channel_slices(channels: int, step: int, count: int) -> list[Interval]:
+    """Cut channels into at most `count` slices at multiples of `step`, nearly equal."""
+    units = -(-channels // step)
+    cuts = [units * i // count * step for i in range(count)] + [channels]
+    return [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if a < b]

@@ -1,0 +1,161 @@
+"""What the scheduler hands to the emitter: buffers, tiles, and the serial list of transfers and computations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .layers import Layer, LayerGraph, Tensor
+from .plan import Plan
+from .regions import Interval
+
+
+@dataclass(eq=False, slots=True)
+class Buffer:
+    """A range of local memory, the same in all lanes.
+
+    size: bytes per lane. temp: further bytes behind it that are used only in step `first`. first, last: the steps of
+    the first and the last computation that touches it. slot: the step before which its load is issued (<= first);
+    ready: the first slot in which its source is complete in DDR; constants may be issued out of turn.
+    """
+
+    name: str
+    size: int
+    first: int
+    last: int
+    loaded: bool = False
+    temp: int = 0
+    long_lived: bool = False
+    stored: bool = False
+    constant: bool = False
+    ready: int = 0
+    slot: int = -1
+    addr: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Half-open intervals of n, c, h, w of a tensor."""
+
+    n: Interval
+    c: Interval
+    h: Interval
+    w: Interval
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (self.n[1] - self.n[0], self.c[1] - self.c[0], self.h[1] - self.h[0], self.w[1] - self.w[0])
+
+
+@dataclass(eq=False, slots=True)
+class Tile:
+    """A region of a tensor in local memory: aligned layout at byte `offset` of a buffer. groups: channel groups per
+    image of the buffer it lies in (its n stride in units of the plane size); itemsize in local memory."""
+
+    tensor: Tensor
+    region: Region
+    buffer: Buffer
+    offset: int
+    plane: int
+    groups: int
+    itemsize: int = 1
+
+    @property
+    def addr(self) -> int:
+        return self.buffer.addr + self.offset
+
+
+@dataclass(eq=False, slots=True)
+class WeightSlice:
+    """Constants of a layer for output channels oc and input channels ic, as one block per lane."""
+
+    layer: Layer
+    oc: Interval
+    ic: Interval
+    size: int
+
+
+@dataclass(eq=False, slots=True)
+class Load:
+    """DDR -> local: a tile of a tensor (region of `tile`), or a weight slice."""
+
+    buffer: Buffer
+    tile: Tile | None = None
+    weights: WeightSlice | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Store:
+    """Local -> DDR: the region of the tensor, out of the tile."""
+
+    tile: Tile
+    tensor: Tensor
+    region: Region
+
+
+@dataclass(eq=False, slots=True)
+class Compute:
+    """One computation: region `out_region` of tile `out`, from regions of the input tiles.
+
+    kind: the layer's kind, or "copy" (moves a region between tiles). oc, ic: channel intervals of this slice;
+    partial: position in a sum over input-channel slices: "only", "first", "middle", "last"."""
+
+    kind: str
+    layer: Layer
+    out: Tile
+    out_region: Region
+    ins: list[tuple[Tile, Region]]
+    weights: WeightSlice | None = None
+    weight_buffer: Buffer | None = None
+    partial: str = "only"
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """A computation with the transfers it introduces: loads that must be complete before it, stores after it."""
+
+    compute: Compute | None
+    loads: list[Load] = field(default_factory=list)
+    stores: list[Store] = field(default_factory=list)
+    group: int = 0
+
+
+@dataclass
+class Program:
+    """actions: loads, computations and stores in the order in which the engines get them."""
+
+    graph: LayerGraph
+    steps: list[Step]
+    actions: list[Load | Compute | Store]
+    groups: list[list[Layer]]
+    plans: list[Plan] = field(default_factory=list)
+
+
+class Backend(Protocol):
+    """What the scheduler asks about a chip. Sizes are bytes per lane, times are cycles."""
+
+    local_bytes: int
+    lanes: int
+
+    def plane_bytes(self, h: int, w: int, itemsize: int = 1) -> int: ...
+
+    def weight_bytes(self, layer: Layer, oc: int, ic: int) -> int:
+        """Bytes per lane of the constants of `oc` output and `ic` input channels; 0: the layer has none."""
+
+    def channel_step(self, layer: Layer) -> int:
+        """Output channels may be cut at multiples of this; 0: not at all."""
+
+    def temp_bytes(self, layer: Layer, shape: tuple[int, int, int, int]) -> int:
+        """Bytes that a computation needs behind its output tile of that shape while it runs."""
+
+    def local_itemsize(self, tensor: Tensor) -> int: ...
+
+    def compute_cycles(self, kind: str, layer: Layer, out: tuple[int, int, int, int], ic: int, partial: bool) -> float: ...
+
+    def transfer_cycles(self, shape: tuple[int, int, int, int], tensor: Tensor, store: bool) -> float:
+        """Time of moving a tile of that shape between DDR and local memory."""
+
+    def weight_cycles(self, size: int) -> float: ...
+
+    def check(self, layer: Layer) -> None:
+        """Raise UnsupportedError or DoesNotFitError if no tiling can make the chip do this layer."""

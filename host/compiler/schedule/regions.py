@@ -1,0 +1,50 @@
+"""Regions: half-open intervals of rows or columns, and which input interval an output interval needs."""
+
+from __future__ import annotations
+
+from .layers import Layer, Tensor
+
+Interval = tuple[int, int]
+
+
+def split(size: int, parts: int, index: int) -> Interval:
+    """Part `index` of `size` rows cut into `parts` nearly equal parts."""
+    return size * index // parts, size * (index + 1) // parts
+
+
+def needed(layer: Layer, out: Interval, axis: int) -> Interval:
+    """Rows (axis 0) or columns (axis 1) of the input behind the output interval, clipped to the map."""
+    w = layer.window
+    size = layer.inputs[0].shape[2 + axis]
+    first = out[0] * w.strides[axis] - w.pads[axis]
+    last = (out[1] - 1) * w.strides[axis] - w.pads[axis] + w.extent[axis]
+    return max(first, 0), min(max(last, first + 1), size)
+
+
+def pads(layer: Layer, out: Interval, axis: int) -> tuple[int, int]:
+    """Rows of padding above and below the clipped input interval of `needed`."""
+    w = layer.window
+    size = layer.inputs[0].shape[2 + axis]
+    first = out[0] * w.strides[axis] - w.pads[axis]
+    last = (out[1] - 1) * w.strides[axis] - w.pads[axis] + w.extent[axis]
+    return max(-first, 0), max(last - size, 0)
+
+
+def union(a: Interval | None, b: Interval) -> Interval:
+    return b if a is None else (min(a[0], b[0]), max(a[1], b[1]))
+
+
+def tile_regions(layers: list[Layer], sinks: list[Tensor], parts: int, index: int, axis: int) -> dict[Tensor, Interval]:
+    """For tile `index` of `parts`: the interval of every tensor of a group along one axis.
+
+    Sinks (tensors that leave the group) are cut in proportion to their own size; going backwards every tensor gets the
+    union of what its consumers need."""
+    regions: dict[Tensor, Interval] = {}
+    for t in sinks:
+        size = t.shape[2 + axis]
+        regions[t] = split(size, parts, index)
+    for layer in reversed(layers):
+        out = regions[layer.output]
+        for x in layer.inputs:
+            regions[x] = union(regions.get(x), needed(layer, out, axis))
+    return regions

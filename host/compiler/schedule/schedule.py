@@ -1,0 +1,63 @@
+"""schedule(graph, backend) -> Program."""
+
+from __future__ import annotations
+
+from ..errors import InternalError
+from ..ir import Graph
+from .layers import build_layers
+from .local import LocalMemory, NoSpaceError, place_group, serialise, step_buffers
+from .plan import Plan
+from .program import Backend, Program, Step
+from .search import Search
+from .steps import StepBuilder
+
+
+def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
+    """Choose groups and tiles, place every buffer in local memory, order transfers and computations.
+
+    opt 0: every layer alone; 1, 2, 3: larger groups are tried. Raises DoesNotFitError, UnsupportedError."""
+    layers = build_layers(graph)
+    search = Search(layers, backend, opt)
+    memory = LocalMemory(backend.local_bytes)
+    todo, plans, steps = search.run()[::-1], [], []
+    while todo:
+        plan = todo.pop()
+        placed = _place(plan, len(plans), len(steps), memory, search, backend)
+        if placed is None:  # give up the group: its layers one by one
+            todo += [search.alone(layer) for layer in reversed(plan.layers)]
+            continue
+        plans.append(placed[0])
+        steps += placed[1]
+    actions = serialise(steps)
+    return Program(layers, steps, actions, [p.layers for p in plans], plans)
+
+
+def _place(plan: Plan, g: int, start: int, memory: LocalMemory, search: Search,
+           backend: Backend) -> tuple[Plan, list[Step]] | None:  # fmt: skip
+    """The steps of a group with addresses; if its memory is too fragmented, a plan that needs less is taken."""
+    if plan.is_nothing:
+        return plan, []
+    state, limit = memory.snapshot(), search.limit
+    for _ in range(12):
+        steps = StepBuilder(plan, backend, g).build()
+        shift(steps, start)
+        try:
+            place_group(memory, steps, g)
+            return plan, steps
+        except NoSpaceError:
+            memory.restore(state)
+        limit *= 0.9
+        smaller = search.plan(plan.layers, limit)
+        if smaller is None:
+            break
+        plan = smaller
+    if len(plan.layers) > 1:
+        return None
+    raise InternalError(f"layer {plan.layers[0].name}: no place in local memory for a plan that fits by size")
+
+
+def shift(steps: list[Step], start: int) -> None:
+    """Number the steps of a group from `start` on."""
+    for b in step_buffers(steps):
+        b.first += start
+        b.last += start
