@@ -1,6 +1,7 @@
 """What all tests share: the specification folder, the zoo networks, the vendor's runtime.
 
-Tests may import the helpers of other folders as `from parity.oracle import ...`: tests/ is on the path.
+Tests may import the helpers of other folders as `from parity.oracle import ...`: tests/ is on the
+path.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def _shared() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """The folder with specifications, photographs and vendor files (TPUFORGE_SHARED, default ../shared)."""
+    """The folder with specifications, photographs and vendor files (TPUFORGE_SHARED, default
+    ../shared)."""
     if not (_shared() / "zoo" / "zoo.json").is_file():
         pytest.skip(f"no shared folder at {_shared()}: set TPUFORGE_SHARED")
     return _shared()
@@ -47,16 +49,19 @@ def vendor_dir(shared_dir: Path) -> Path:
 def zoo(shared_dir: Path, request: pytest.FixtureRequest) -> Callable[..., Path]:
     """`zoo(name, batch=1)`: the ONNX file of a zoo network.
 
-    The tiny ones are stored. Others come from the folder TPUFORGE_ZOO, or are built once into ~/.cache/tpuforge/zoo (slow:
-    only in tests marked `model` or `parity`). Skips when the file can not be built, or is not the one of zoo.json, since
-    the vendor's tables and outputs then belong to other weights.
+    The tiny ones are stored. Others come from the folder TPUFORGE_ZOO, or are built once into
+    ~/.cache/tpuforge/zoo (slow: only in tests marked `model` or `parity`). Skips when the file can
+    not be built, or is not the one of zoo.json, since the vendor's tables and outputs then belong
+    to other weights.
     """
 
     def find(name: str, batch: int = 1) -> Path:
         if name in SMALL_NETWORKS and batch == 1:
             return shared_dir / "zoo" / f"{name}.onnx"
         if not any(request.node.get_closest_marker(m) for m in ("model", "parity", "board")):
-            pytest.fail(f"{name} is a large network: mark the test `model`, or use {SMALL_NETWORKS}")
+            pytest.fail(
+                f"{name} is a large network: mark the test `model`, or use {SMALL_NETWORKS}"
+            )
         path, problem = _zoo_file(shared_dir, name, batch)
         if problem:
             pytest.skip(problem)
@@ -104,7 +109,8 @@ def _build(shared: Path, name: str, batch: int, path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def oracle() -> Iterator[ModuleType]:
-    """The module `parity.oracle` (`oracle.vendor_run(...)`); skips when the vendor's libraries are missing."""
+    """The module `parity.oracle` (`oracle.vendor_run(...)`); skips when the vendor's libraries are
+    missing."""
     from parity import oracle as module
 
     try:

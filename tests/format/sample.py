@@ -1,4 +1,5 @@
-"""Small models for the tests: the worked example of formats/cvimodel.md section 15, and one that uses every field."""
+"""Small models for the tests: the worked example of formats/cvimodel.md section 15, and one that
+uses every field."""
 
 from __future__ import annotations
 
@@ -22,34 +23,40 @@ from tpuforge.compiler.format.cvimodel import (
 )
 
 
-def copy_stream(chip: str, size: int = 64) -> bytes:
-    """One TDMA command that copies `size` int8 from base 3 to base 4 (words listed in section 15)."""
+def copy_stream(chip: str, size: int = 64, base: int = 3, offset: int = 0) -> bytes:
+    """One TDMA command that copies `size` int8 from `offset` in a region to base 4 (words listed in
+    section 15)."""
     high = 0x01010001 if chip == "cv183x" else 0x00000001
-    words = [0x00010481, 0x28, 0, 0x00430000, 0x00010001, 1, 0x00010001, size, 0x00010001, 0x00010001]
-    words += [0x00010001, 0, 0, high, 0, 0]
+    one = 0x00010001
+    words = [0x00010481, 0x28, 0, 0x00400000 | base << 16, one, 1, one, size]
+    words += [one, one, one, 0, offset, high, 0, 0]
     return bytes((CHIPS[chip].magic, 64, 2, 0, 0, 0, 0, 0)) + struct.pack("<16I", *words)
 
 
 def tiny(chip: str = "cv181x") -> Model:
     """64 int8 values from "in" to "out"."""
     tensors = [
-        Tensor(name, address(base), DType.INT8, (1, 1, 1, 64)) for name, base in (("in", 3), ("out", 4))
+        Tensor(name, address(base), DType.INT8, (1, 1, 1, 64))
+        for name, base in (("in", 3), ("out", 4))
     ]
     return Model(
         name="tiny",
         chip=chip,
         build_time="2024-01-01 00:00:00",
         mlir_version="hand",
-        programs=[Program(["in"], ["out"], tensors, [Routine("tpu", ["in"], ["out"], section="run")])],
+        programs=[
+            Program(["in"], ["out"], tensors, [Routine("tpu", ["in"], ["out"], section="run")])
+        ],
         sections=[Section("weight", "weight"), Section("cmdbuf", "run", copy_stream(chip))],
     )
 
 
 def full() -> Model:
-    """Two programs, a CPU routine with every kind of argument, image fields, holes, every region."""
+    """Two programs, a CPU routine with every kind of argument, image fields, holes, every
+    region."""
     image = Tensor(
-        "in_raw", address(3), DType.UINT8, (1, 4, 6, 3), scale=(1.0, 1.0, 1.0), mean=(0.0, 0.5, 2.0),
-        pixel_format="RGB_PACKED", aligned=True, size=256,
+        "in_raw", address(3), DType.UINT8, (1, 4, 6, 3), scale=(1.0, 1.0, 1.0),
+        mean=(0.0, 0.5, 2.0), pixel_format="RGB_PACKED", aligned=True, size=256,
     )  # fmt: skip
     tensors = [
         image,
@@ -79,4 +86,6 @@ def full() -> Model:
         Section("x86_64", "custom", b"\x7fELF", encrypt=True),
         Section("type9", "later", b"???"),
     ]
-    return Model("full", "cv181x", [program, old], sections, weights, build_time="2024-02-03 04:05:06")
+    return Model(
+        "full", "cv181x", [program, old], sections, weights, build_time="2024-02-03 04:05:06"
+    )

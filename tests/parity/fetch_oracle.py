@@ -1,9 +1,11 @@
-"""Fetch the vendor's three libraries for the parity tests: they are a test aid, never a part or a need of this package.
+"""Fetch the vendor's three libraries for the parity tests: they are a test aid, never a part or a
+need of this package.
 
 usage: python tests/parity/fetch_oracle.py [FOLDER]        (default ~/.cache/tpuforge)
 
-Downloads the public wheel `tpu_mlir` 1.30.2 (312 MB) with pip into a temporary folder, without installing it, and unzips
-the runtime, the emulator and the kernel library. A wheel that already lies in FOLDER is used instead.
+Downloads the public wheel `tpu_mlir` 1.30.2 (312 MB) with pip into a temporary folder, without
+installing it, and unzips the runtime, the emulator and the kernel library. A wheel that already
+lies in FOLDER is used instead.
 """
 
 from __future__ import annotations

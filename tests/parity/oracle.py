@@ -1,11 +1,12 @@
-"""The vendor's runtime and emulator as a judge (design.md section 4): run a cvimodel, get its output bytes.
+"""The vendor's runtime and emulator as a judge (design.md section 4): run a cvimodel, get its
+output bytes.
 
     from parity.oracle import vendor_run            # tests/ is on the path, see tests/conftest.py
     outputs = vendor_run("net.cvimodel", {"input": array})
 
-Starting the library is slow and its assertions abort, so a worker process per chip runs the jobs one after the other; one
-that dies or hangs is replaced at the next job. Without the libraries `vendor_library_dir` raises OracleMissing with the
-reason, and the `oracle` fixture skips.
+Starting the library is slow and its assertions abort, so a worker process per chip runs the jobs
+one after the other; one that dies or hangs is replaced at the next job. Without the libraries
+`vendor_library_dir` raises OracleMissing with the reason, and the `oracle` fixture skips.
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ class OracleMissing(Exception):
 
 
 class OracleError(Exception):
-    """The vendor's runtime refused the model, aborted or hung; the text ends with the tail of its log."""
+    """The vendor's runtime refused the model, aborted or hung; the text ends with the tail of its
+    log."""
 
 
 def vendor_library_dir() -> Path:
-    """The folder with the three libraries: TPUFORGE_ORACLE, or ~/.cache/tpuforge (filled from the package index when
-    TPUFORGE_ORACLE_DOWNLOAD=1). Raises OracleMissing."""
+    """The folder with the three libraries: TPUFORGE_ORACLE, or ~/.cache/tpuforge (filled from the
+    package index when TPUFORGE_ORACLE_DOWNLOAD=1). Raises OracleMissing."""
     named = os.environ.get("TPUFORGE_ORACLE")
     folder = Path(named) if named else Path.home() / ".cache" / "tpuforge"
     missing = [n for n in LIBRARIES if not (folder / n).is_file()]
@@ -48,8 +50,9 @@ def vendor_library_dir() -> Path:
         return fetch(folder)
     if missing:
         raise OracleMissing(
-            f"no {missing[0]} in {folder}: set TPUFORGE_ORACLE to the folder with the vendor's libraries, or run "
-            "`python tests/parity/fetch_oracle.py` (TPUFORGE_ORACLE_DOWNLOAD=1 does it during the tests)"
+            f"no {missing[0]} in {folder}: set TPUFORGE_ORACLE to the folder with the vendor's "
+            "libraries, or run `python tests/parity/fetch_oracle.py` (TPUFORGE_ORACLE_DOWNLOAD=1 "
+            "does it during the tests)"
         )
     return folder
 
@@ -64,8 +67,9 @@ def vendor_run(
 ) -> dict[str, np.ndarray]:
     """One forward on the vendor's runtime.
 
-    inputs: by tensor name, in the native type (bf16 as uint16), any shape of the right size. Result: every output (with
-    all_tensors every tensor that is not overwritten) by name, native type, 4-D. Raises OracleError, OracleMissing.
+    inputs: by tensor name, in the native type (bf16 as uint16), any shape of the right size.
+    Result: every output (with all_tensors every tensor that is not overwritten) by name, native
+    type, 4-D. Raises OracleError, OracleMissing.
     """
     data = model if isinstance(model, bytes) else Path(model).read_bytes()
     chip = "cv183x" if data[12:14] == b"\1\0" else data[30:46].split(b"\0")[0].decode("latin-1")

@@ -1,4 +1,5 @@
-"""Files made by hand run on the vendor's runtime: the worked example of formats/cvimodel.md section 15, all chips."""
+"""Files made by hand run on the vendor's runtime: the worked example of formats/cvimodel.md section
+15, all chips."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def test_one_copy_command(oracle, chip):
 
 @pytest.mark.parametrize("chip", CHIPS)
 def test_all_tensors_and_a_cpu_routine(oracle, chip):
-    """A `quant` routine before the copy: its nested arguments are understood, and every tensor is readable."""
+    """A `quant` routine before the copy: its nested arguments are understood, and every tensor is
+    readable."""
     model = tiny(chip)
     program = model.programs[0]
     program.tensors.append(Tensor("x", -1, DType.FP32, (1, 1, 1, 64)))

@@ -1,4 +1,5 @@
-"""The judge itself: stored files give the stored bytes on the vendor's runtime; ours re-encoded give the same."""
+"""The judge itself: stored files give the stored bytes on the vendor's runtime; ours re-encoded
+give the same."""
 
 from __future__ import annotations
 
@@ -10,7 +11,11 @@ from tpuforge.compiler.format import cvimodel
 
 pytestmark = pytest.mark.parity
 
-TINY = [f"{n}_{c}" for n in ("tiny_resnet", "tiny_mobilenet") for c in ("cv183x", "cv182x", "cv181x", "cv180x")]
+TINY = [
+    f"{n}_{c}"
+    for n in ("tiny_resnet", "tiny_mobilenet")
+    for c in ("cv183x", "cv182x", "cv181x", "cv180x")
+]
 LARGE = [f"{n}_{c}" for n in ("mobilenet_v2",) for c in ("cv183x", "cv182x", "cv181x", "cv180x")]
 LARGE += [f"{n}_{c}" for n in ("squeezenet1_1", "resnet18") for c in ("cv183x", "cv181x", "cv180x")]
 LARGE += [f"{n}_{c}" for n in ("efficientnet_lite0", "googlenet") for c in ("cv183x", "cv181x")]

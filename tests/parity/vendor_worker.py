@@ -2,12 +2,14 @@
 
 usage: vendor_worker.py LIBRARY_DIR
 
-Jobs come on stdin, answers go to what was stdout; the vendor's own chatter goes to stderr. A message is a 4-byte little
-endian length and an npz. Job: `model` (uint8), `program`, `all_tensors`, `in:<name>` per input in its native type. Answer:
-`out:<name>` per output in native type and 4-D shape, or `error` (text). The vendor's assertions abort this process; the
-parent sees the end of the stream. One chip per process: the simulator keeps the chip of its first model.
+Jobs come on stdin, answers go to what was stdout; the vendor's own chatter goes to stderr. A
+message is a 4-byte little endian length and an npz. Job: `model` (uint8), `program`, `all_tensors`,
+`in:<name>` per input in its native type. Answer: `out:<name>` per output in native type and 4-D
+shape, or `error` (text). The vendor's assertions abort this process; the parent sees the end of the
+stream. One chip per process: the simulator keeps the chip of its first model.
 
-ctypes by hand and not our `cvi_nn`, so that the oracle depends on nothing it judges (api/cvi_nn.md sections 2.2 and 3).
+ctypes by hand and not our `cvi_nn`, so that the oracle depends on nothing it judges (api/cvi_nn.md
+sections 2.2 and 3).
 """
 
 from __future__ import annotations
@@ -83,9 +85,7 @@ def run(lib: c.CDLL, job: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         lib.CVI_NN_CleanupModel(handle)
 
 
-def forward(
-    lib: c.CDLL, handle: c.c_void_p, job: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def forward(lib: c.CDLL, handle: c.c_void_p, job: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     ins, outs = c.POINTER(Tensor)(), c.POINTER(Tensor)()
     nin, nout = c.c_int32(), c.c_int32()
     check(

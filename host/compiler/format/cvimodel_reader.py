@@ -18,6 +18,7 @@ from .cvimodel_check import check_consistent, check_contents
 from .cvimodel_tables import (
     ROUTINE_KINDS,
     SECTION_KINDS,
+    STREAM_KINDS,
     WEIGHT,
     Argument,
     DType,
@@ -258,6 +259,8 @@ def _section(table: FlatTable, data: bytes, start: int) -> Section:
         decompressed_size=table.integer(6, "I", "decompressed_size"),
         offset=offset,
     )
+    if section.compress and section.kind not in STREAM_KINDS:
+        table.fail("compress", f"{name!r} is {section.kind}: only command sections are compressed")
     if section.compress and not 0 < section.decompressed_size <= lz4.MAX_OUTPUT:
         table.fail(
             "decompressed_size",

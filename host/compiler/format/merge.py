@@ -100,7 +100,7 @@ def _overlay(models: list[Model], names: list[str]) -> bytes | None:
     return bytes(out)
 
 
-def _merge_owned(out: bytearray, mine: bytes, start: int, taken: bytes, where: str) -> None:
+def _merge_owned(out: bytearray, mine: bytes, start: int, taken: bytearray, where: str) -> None:
     """Like a copy, but bytes that are taken must already be right."""
     for i, value in enumerate(mine):
         if taken[i] and out[start + i] != value:
@@ -112,7 +112,7 @@ def _merge_owned(out: bytearray, mine: bytes, start: int, taken: bytes, where: s
         out[start + i] = value
 
 
-def _fill_unowned(out: bytearray, owner: bytes, content: bytes) -> None:
+def _fill_unowned(out: bytearray, owner: bytearray, content: bytes) -> None:
     """Keep what no weight_map names: gaps are short, so bytes are looked at one by one only
     there."""
     position = 0
