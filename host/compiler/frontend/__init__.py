@@ -11,7 +11,9 @@ from ..passes.pipeline import optimise
 
 
 def load_graph(path: str | Path, **options: Any) -> Graph:
-    """Read a model file by its extension (.onnx, or .mlir which takes no options); see frontend.onnx.load for the options."""
+    """Read a model file by its extension (.onnx, or .mlir which takes no options); see
+    frontend.onnx.load for the options.
+    """
     suffix = Path(path).suffix.lower()
     if suffix == ".onnx":
         from .onnx import load
@@ -21,9 +23,14 @@ def load_graph(path: str | Path, **options: Any) -> Graph:
         from ..ir.text import read
 
         return read(path)
-    raise UnsupportedError(f"{path}: models are read from .onnx and .mlir files, not from {suffix or 'files without extension'!r}")
+    raise UnsupportedError(
+        f"{path}: models are read from .onnx and .mlir files, not from "
+        f"{suffix or 'files without extension'}"
+    )
 
 
-def transform_graph(path: str | Path, *, print_ir_after: Any = (), hook: Any = None, **options: Any) -> Graph:
+def transform_graph(
+    path: str | Path, *, print_ir_after: Any = (), hook: Any = None, **options: Any
+) -> Graph:
     """Model file -> optimised Top graph: load_graph, then passes.pipeline.optimise."""
     return optimise(load_graph(path, **options), print_ir_after=print_ir_after, hook=hook)

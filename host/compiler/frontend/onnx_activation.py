@@ -19,7 +19,9 @@ def relu(n: Node) -> Value:
 @converts("Clip")
 def clip(n: Node) -> Value:
     """min 0: Relu with a limit. Limits are attributes before opset 11, inputs since."""
-    low, high = (_limit(n, i, name, d) for i, name, d in ((1, "min", -_LARGEST), (2, "max", _LARGEST)))
+    low, high = (
+        _limit(n, i, name, d) for i, name, d in ((1, "min", -_LARGEST), (2, "max", _LARGEST))
+    )
     if low == 0 and high > 0:
         return n.emit(Relu, [n.value()], relu_limit=-1.0 if high >= _LARGEST else high)
     return n.emit(Clip, [n.value()], min=max(low, -_LARGEST), max=min(high, _LARGEST))
@@ -42,13 +44,18 @@ def prelu(n: Node) -> Value:
     x, slope = n.value(), n.floats(1, "slope")
     dims = (1,) * (len(x.shape) - slope.ndim) + slope.shape
     if slope.size != 1 and (len(dims) < 2 or any(d != 1 for i, d in enumerate(dims) if i != 1)):
-        n.unsupported(f"slope {list(slope.shape)} is neither one number nor one per channel of {list(x.shape)}")
+        n.unsupported(
+            f"slope {list(slope.shape)} is neither one number nor one per channel of "
+            f"{list(x.shape)}"
+        )
     return n.emit(PRelu, [x, n.weight(1, "slope")])
 
 
 @converts("Softmax")
 def softmax(n: Node) -> Value:
-    """Before opset 13 the sum goes over all axes from `axis` on: the same if the others behind have size 1."""
+    """Before opset 13 the sum goes over all axes from `axis` on: the same if the others behind have
+    size 1.
+    """
     x = n.value()
     rank = len(x.shape)
     axis = n.attr("axis", -1 if n.opset >= 13 else 1)

@@ -9,8 +9,13 @@ from ..top import BatchNorm, Conv, MatMul, Permute
 from .onnx_node import Node, converts
 
 
-def same_pads(node: Node, size: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...],
-              dilations: tuple[int, ...]) -> tuple[int, ...]:  # fmt: skip
+def same_pads(
+    node: Node,
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+) -> tuple[int, ...]:
     """The pads (begins, ends) of a window operation, auto_pad resolved.
 
     SAME: ceil(size / stride) windows; the odd pixel goes behind (UPPER) or before (LOWER) the data.
@@ -25,7 +30,10 @@ def same_pads(node: Node, size: tuple[int, ...], kernel: tuple[int, ...], stride
         return (0,) * (2 * len(size))
     if mode not in ("SAME_UPPER", "SAME_LOWER"):
         node.unsupported(f"auto_pad {mode!r}")
-    total = [max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0) for n, k, s, d in zip(size, kernel, strides, dilations, strict=True)]
+    total = [
+        max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
+        for n, k, s, d in zip(size, kernel, strides, dilations, strict=True)
+    ]
     less, more = tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
     return less + more if mode == "SAME_UPPER" else more + less
 
@@ -39,8 +47,15 @@ def conv(n: Node) -> Value:
     strides, dilations = tuple(n.attr("strides", (1, 1))), tuple(n.attr("dilations", (1, 1)))
     pads = same_pads(n, x.shape[2:], kernel, strides, dilations)
     bias = n.weight(2, "bias") if n.has(2) else None
-    return n.emit(Conv, [x, n.weight(1, "filter"), bias], kernel_shape=kernel, strides=strides, pads=pads, dilations=dilations,
-                  group=n.attr("group", 1))  # fmt: skip
+    return n.emit(
+        Conv,
+        [x, n.weight(1, "filter"), bias],
+        kernel_shape=kernel,
+        strides=strides,
+        pads=pads,
+        dilations=dilations,
+        group=n.attr("group", 1),
+    )
 
 
 @converts("Gemm")
@@ -51,17 +66,18 @@ def gemm(n: Node) -> Value:
         x = n.emit(Permute, [x], "transpose", order=(1, 0))
     fixed = n.attr("alpha", 1.0) * w.T if n.attr("transB", 0) else n.attr("alpha", 1.0) * w
     right = n.new_weight(n.input_names[1] + "_fix", np.ascontiguousarray(fixed, np.float32))
-    if not n.has(2) or n.attr("beta", 1.0) == 0:
-        return n.emit(MatMul, [x, right])
-    bias = n.floats(2, "bias")
-    if bias.size not in (1, right.shape[-1]) or bias.shape[-1:] not in ((), (1,), right.shape[-1:]):
-        n.unsupported(f"C of the shape {list(bias.shape)}: only one row is possible")
-    if bias.size == right.shape[-1] and n.attr("beta", 1.0) == 1:
-        bias = n.weight(2, "bias") if bias.ndim == 1 else n.new_weight(n.input_names[2], bias.reshape(-1))
-    else:
-        bias = np.broadcast_to(bias.reshape(-1) * np.float32(n.attr("beta", 1.0)), right.shape[-1:])
-        bias = n.new_weight(n.input_names[2] + "_fix", bias)
+    bias = _gemm_bias(n, right.shape[-1]) if n.has(2) and n.attr("beta", 1.0) != 0 else None
     return n.emit(MatMul, [x, right, bias])
+
+
+def _gemm_bias(n: Node, outputs: int) -> Value:
+    """beta * C as one row."""
+    c, beta = n.floats(2, "bias"), np.float32(n.attr("beta", 1.0))
+    if c.size not in (1, outputs) or c.shape[-1:] not in ((), (1,), (outputs,)):
+        n.unsupported(f"C of the shape {list(c.shape)}: only one row is possible")
+    if c.shape == (outputs,) and beta == 1:
+        return n.weight(2, "bias")
+    return n.new_weight(n.input_names[2] + "_fix", np.broadcast_to(c.reshape(-1) * beta, outputs))
 
 
 @converts("MatMul")
@@ -76,5 +92,7 @@ def matmul(n: Node) -> Value:
 def batch_norm(n: Node) -> Value:
     if n.attr("training_mode", 0) or not n.attr("spatial", 1):
         n.unsupported("training mode")
-    gamma, beta, mean, var = (n.weight(i, what) for i, what in enumerate(("scale", "bias", "mean", "variance"), 1))
+    gamma, beta, mean, var = (
+        n.weight(i, what) for i, what in enumerate(("scale", "bias", "mean", "variance"), 1)
+    )
     return n.emit(BatchNorm, [n.value(), mean, var, gamma, beta], epsilon=n.attr("epsilon", 1e-5))

@@ -1,6 +1,10 @@
-"""Add, Sub, Mul, Div, Sum: of two tensors, or of a tensor and a constant (one number, or one per channel)."""
+"""Add, Sub, Mul, Div, Sum: of two tensors, or of a tensor and a constant (one number, or one per
+channel).
+"""
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 
@@ -10,26 +14,38 @@ from .onnx_node import Node, converts
 
 
 def spread(n: Node, c: np.ndarray, shape: tuple[int, ...]) -> float | np.ndarray:
-    """A constant operand as one number, or as one number per channel (axis 1) of a tensor of that shape."""
+    """A constant operand as one number, or as one number per channel (axis 1) of a tensor of that
+    shape.
+    """
     dims = (1,) * (len(shape) - c.ndim) + c.shape
     if len(dims) != len(shape) or any(d not in (1, s) for d, s in zip(dims, shape, strict=True)):
         n.unsupported(f"the constant {list(c.shape)} does not spread over the input {list(shape)}")
     if c.size and (c.reshape(-1)[0] == c).all():
         return float(c.reshape(-1)[0])
     if len(shape) < 2 or any(d != 1 for i, d in enumerate(dims) if i != 1):
-        n.unsupported(f"the constant {list(c.shape)} is neither one number nor one per channel of the input {list(shape)}")
+        n.unsupported(
+            f"the constant {list(c.shape)} is neither one number nor one per channel of the "
+            f"input {list(shape)}"
+        )
     return c.reshape(-1)
 
 
-def _affine(n: Node, x: Value, scale: float | np.ndarray | None, bias: float | np.ndarray | None, step: str = "") -> Value:
+def _affine(
+    n: Node,
+    x: Value,
+    scale: float | np.ndarray | None,
+    bias: float | np.ndarray | None,
+    step: str = "",
+) -> Value:
     """x * scale or x + bias."""
-    c = scale if scale is not None else bias
+    c = bias if scale is None else scale
     if isinstance(c, float):
         return n.emit(MulConst if bias is None else AddConst, [x], step, const_val=c)
-    size, name = x.shape[1], f"{n.name}{'_' + step if step else ''}"
-    weights = [n.new_weight(f"{name}_scale", np.ones(size) if scale is None else scale),
-               n.new_weight(f"{name}_bias", np.zeros(size) if bias is None else bias)]  # fmt: skip
-    return n.emit(Scale, [x, *weights], step)
+    name = n.name + (f"_{step}" if step else "")
+    size = x.shape[1]
+    scales = n.new_weight(f"{name}_scale", np.ones(size) if scale is None else np.asarray(scale))
+    biases = n.new_weight(f"{name}_bias", np.zeros(size) if bias is None else np.asarray(bias))
+    return n.emit(Scale, [x, scales, biases], step)
 
 
 @converts("Add", "Sum")
@@ -41,7 +57,7 @@ def add(n: Node) -> Value:
     if not consts:
         return n.emit(Add, tensors)
     x = tensors[0] if len(tensors) == 1 else n.emit(Add, tensors, "tensors")
-    return _affine(n, x, None, spread(n, sum(consts), x.shape))
+    return _affine(n, x, None, spread(n, functools.reduce(np.add, consts), x.shape))
 
 
 @converts("Sub")
@@ -74,4 +90,11 @@ def div(n: Node) -> Value:
     c = spread(n, n.floats(1, "divisor"), x.shape)
     if not np.all(c):
         n.unsupported("division by zero")
-    return _affine(n, x, float(np.float32(1.0 / c)) if isinstance(c, float) else (1.0 / c.astype(np.float64)).astype(np.float32), None)
+    return _affine(
+        n,
+        x,
+        float(np.float32(1.0 / c))
+        if isinstance(c, float)
+        else (1.0 / c.astype(np.float64)).astype(np.float32),
+        None,
+    )

@@ -1,6 +1,7 @@
 """Constant folding: the value of an ONNX node whose inputs are all known.
 
-The arithmetic of shapes is done by numpy here; other element-wise operations by onnxruntime on a model of that one node.
+The arithmetic of shapes is done by numpy here; other element-wise operations by onnxruntime on a
+model of that one node.
 """
 
 from __future__ import annotations
@@ -19,9 +20,47 @@ MAX_ELEMENTS = 1 << 28  # of a constant that a node makes out of nothing
 
 #: what onnxruntime computes: operations whose result is not larger than their inputs together
 BY_ONNXRUNTIME = frozenset(
-    "Abs And Clip Erf Exp Flatten Gemm Greater GreaterOrEqual Less LessOrEqual Log MatMul Mod Neg Not Or PRelu Pow Reciprocal "
-    "ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu LeakyRelu Round Sigmoid Sign Softmax Sqrt Tanh Xor BatchNormalization "
-    "Conv Floor Ceil Split".split()
+    [
+        "Abs",
+        "And",
+        "Clip",
+        "Erf",
+        "Exp",
+        "Flatten",
+        "Gemm",
+        "Greater",
+        "GreaterOrEqual",
+        "Less",
+        "LessOrEqual",
+        "Log",
+        "MatMul",
+        "Mod",
+        "Neg",
+        "Not",
+        "Or",
+        "PRelu",
+        "Pow",
+        "Reciprocal",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceSum",
+        "Relu",
+        "LeakyRelu",
+        "Round",
+        "Sigmoid",
+        "Sign",
+        "Softmax",
+        "Sqrt",
+        "Tanh",
+        "Xor",
+        "BatchNormalization",
+        "Conv",
+        "Floor",
+        "Ceil",
+        "Split",
+    ]
 )
 
 Inputs = list[Any]  # np.ndarray or None
@@ -31,15 +70,24 @@ Attrs = dict[str, Any]
 def _size(shape: Any) -> tuple[int, ...]:
     shape = tuple(int(d) for d in np.asarray(shape).reshape(-1))
     if min(shape, default=0) < 0 or math.prod(shape) > MAX_ELEMENTS:
-        raise UserInputError(f"a constant of the shape {list(shape)} is impossible (limit: {MAX_ELEMENTS} elements)")
+        raise UserInputError(
+            f"a constant of the shape {list(shape)} is impossible (limit: {MAX_ELEMENTS} elements)"
+        )
     return shape
 
 
 def _constant(x: Inputs, a: Attrs) -> np.ndarray:
-    for key, dtype in ("value_float", np.float32), ("value_int", np.int64), ("value_floats", np.float32), ("value_ints", np.int64):
+    for key, dtype in (
+        ("value_float", np.float32),
+        ("value_int", np.int64),
+        ("value_floats", np.float32),
+        ("value_ints", np.int64),
+    ):
         if key in a:
             return np.array(a[key], dtype)
-    raise UserInputError("it holds no number")  # tensors are handled by the caller, strings are of no use
+    raise UserInputError(
+        "it holds no number"
+    )  # tensors are handled by the caller, strings are of no use
 
 
 def _divide(x: Inputs, a: Attrs) -> np.ndarray:
@@ -56,24 +104,37 @@ def _axes(x: Inputs, a: Attrs) -> tuple[int, ...] | None:
 
 def _slice(x: Inputs, a: Attrs) -> np.ndarray:
     starts, ends = (a["starts"], a["ends"]) if "starts" in a else (x[1].tolist(), x[2].tolist())
-    axes = a.get("axes") if "starts" in a else x[3].tolist() if len(x) > 3 and x[3] is not None else None
+    axes = (
+        a.get("axes")
+        if "starts" in a
+        else x[3].tolist()
+        if len(x) > 3 and x[3] is not None
+        else None
+    )
     steps = x[4].tolist() if len(x) > 4 and x[4] is not None else [1] * len(starts)
     index: list[Any] = [slice(None)] * x[0].ndim
-    for axis, start, end, step in zip(range(len(starts)) if axes is None else axes, starts, ends, steps, strict=True):
+    for axis, start, end, step in zip(
+        range(len(starts)) if axes is None else axes, starts, ends, steps, strict=True
+    ):
         stop = None if step < 0 and end < -x[0].shape[axis] else end
         index[axis] = slice(start, stop, step)
     return x[0][tuple(index)]
 
 
 def reshape_to(shape: tuple[int, ...], wanted: list[int], allow_zero: bool) -> tuple[int, ...]:
-    """ONNX Reshape: 0 copies the size of the input (unless allow_zero), one -1 takes what is left."""
-    out = [shape[i] if d == 0 and not allow_zero and i < len(shape) else d for i, d in enumerate(wanted)]
+    """ONNX Reshape: 0 copies the input's size (unless allow_zero), one -1 takes what is left."""
+    out = [
+        shape[i] if d == 0 and not allow_zero and i < len(shape) else d
+        for i, d in enumerate(wanted)
+    ]
     if out.count(-1) == 1:
         rest = math.prod(d for d in out if d != -1)
         out[out.index(-1)] = math.prod(shape) // rest if rest else 0
     if math.prod(out) != math.prod(shape) or min(out, default=1) < 0:
-        raise UserInputError(f"{list(shape)} can not become {wanted}: {math.prod(shape)} elements. If the batch was changed by "
-                             f"input_shapes: the model fixes it here")  # fmt: skip
+        raise UserInputError(
+            f"{list(shape)} can not become {wanted}: it has {math.prod(shape)} elements. If "
+            "input_shapes changes the batch: the model fixes it here"
+        )
     return tuple(out)
 
 
@@ -100,21 +161,31 @@ def _expand(x: Inputs, a: Attrs) -> np.ndarray:
 
 
 BY_NUMPY: dict[str, Callable[[Inputs, Attrs], np.ndarray]] = {
-    "Constant": _constant, "ConstantOfShape": _of_shape, "Div": _divide, "Expand": _expand, "Range": _range, "Reshape": _reshape,
-    "Slice": _slice, "Unsqueeze": _unsqueeze,
-    "Add": lambda x, a: x[0] + x[1], "Sub": lambda x, a: x[0] - x[1], "Mul": lambda x, a: x[0] * x[1],
+    "Constant": _constant,
+    "ConstantOfShape": _of_shape,
+    "Div": _divide,
+    "Expand": _expand,
+    "Range": _range,
+    "Reshape": _reshape,
+    "Slice": _slice,
+    "Unsqueeze": _unsqueeze,
+    "Add": lambda x, a: x[0] + x[1],
+    "Sub": lambda x, a: x[0] - x[1],
+    "Mul": lambda x, a: x[0] * x[1],
     "Cast": lambda x, a: x[0].astype(helper.tensor_dtype_to_np_dtype(a["to"])),
     "Concat": lambda x, a: np.concatenate(x, a["axis"]),
-    "Dropout": lambda x, a: x[0], "Identity": lambda x, a: x[0],
+    "Dropout": lambda x, a: x[0],
+    "Identity": lambda x, a: x[0],
     "Equal": lambda x, a: np.equal(x[0], x[1]),
     "Gather": lambda x, a: np.take(x[0], x[1], a.get("axis", 0)),
-    "Max": lambda x, a: np.maximum.reduce(np.broadcast_arrays(*x)), "Min": lambda x, a: np.minimum.reduce(np.broadcast_arrays(*x)),
+    "Max": lambda x, a: np.maximum.reduce(np.broadcast_arrays(*x)),
+    "Min": lambda x, a: np.minimum.reduce(np.broadcast_arrays(*x)),
     "Shape": lambda x, a: np.array(x[0].shape[slice(a.get("start", 0), a.get("end"))], np.int64),
     "Size": lambda x, a: np.array(x[0].size, np.int64),
     "Squeeze": lambda x, a: np.squeeze(x[0], _axes(x, a)),
     "Transpose": lambda x, a: np.transpose(x[0], a.get("perm")),
-    "Where": lambda x, a: np.where(x[0], x[1], x[2]),
-}  # fmt: skip
+    "Where": lambda x, a: np.asarray(np.where(x[0], x[1], x[2])),
+}
 
 
 def foldable(op_type: str) -> bool:
@@ -122,22 +193,34 @@ def foldable(op_type: str) -> bool:
 
 
 def fold(node: onnx.NodeProto, inputs: Inputs, attrs: Attrs, opset: int) -> list[np.ndarray]:
-    """The outputs of the node. `attrs` are its attributes with tensors already turned into arrays."""
+    """The outputs of the node. attrs: its attributes, tensors among them as arrays."""
     if node.op_type in BY_NUMPY:
-        value = attrs["value"] if node.op_type == "Constant" and "value" in attrs else BY_NUMPY[node.op_type](inputs, attrs)
+        value = (
+            attrs["value"]
+            if node.op_type == "Constant" and "value" in attrs
+            else BY_NUMPY[node.op_type](inputs, attrs)
+        )
         return [np.asarray(value)]
     import onnxruntime as ort
 
     names = list(dict.fromkeys(n for n in node.input if n))
     arrays = {n: inputs[list(node.input).index(n)] for n in names}
-    info = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in arrays.items()]
+    info = [
+        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+        for n, a in arrays.items()
+    ]
     outs = [helper.make_value_info(o, onnx.TypeProto()) for o in node.output if o]
-    model = helper.make_model(helper.make_graph([node], "constant", info, outs), ir_version=8,
-                              opset_imports=[helper.make_opsetid("", opset)])  # fmt: skip
+    model = helper.make_model(
+        helper.make_graph([node], "constant", info, outs),
+        ir_version=8,
+        opset_imports=[helper.make_opsetid("", opset)],
+    )
     options = ort.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
     try:
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
         return session.run(None, arrays)
     except Exception as e:  # onnxruntime's own exception types are not public
         raise UserInputError(f"onnxruntime can not compute it: {e}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,7 +16,9 @@ CONVERTERS: dict[str, Converter] = {}
 
 
 def converts(*op_types: str) -> Callable[[Converter], Converter]:
-    """Register a function for these ONNX operations; it emits Top operations and returns the value of the first output."""
+    """Register a function for these ONNX operations; it emits Top operations and returns the value
+    of the first output.
+    """
 
     def note(function: Converter) -> Converter:
         CONVERTERS.update(dict.fromkeys(op_types, function))
@@ -30,11 +32,15 @@ class NotSupported(Exception):
 
 
 class Weights:
-    """Constants of the graph in the making: the same array asked twice is one Value, names are unique."""
+    """Constants of the graph in the making: the same array asked twice is one Value, names are
+    unique.
+    """
 
     def __init__(self, graph: Graph):
         self.graph, self.names = graph, set[str]()
-        self.made: dict[tuple[str, int], tuple[np.ndarray, Value]] = {}  # holds the array, so that its id stays its own
+        self.made: dict[
+            tuple[str, int], tuple[np.ndarray, Value]
+        ] = {}  # holds the array, so that its id stays its own
 
     def get(self, name: str, data: np.ndarray) -> Value:
         key = (name, id(data))
@@ -45,16 +51,26 @@ class Weights:
                 unique = f"{name}_{i}"
             self.names.add(unique)
             value = self.graph.const(unique, data)
-            if not np.isfinite(value.data).all():
+            if not np.isfinite(value.array).all():
                 raise UserInputError(f"the constant {name!r} contains NaN or infinity")
             self.made[key] = data, value
         return self.made[key][1]
 
 
 class Node:
-    """An ONNX node with its inputs looked up: a Value (computed), an array (constant) or None (absent)."""
+    """An ONNX node with its inputs looked up: a Value (computed), an array (constant) or None
+    (absent).
+    """
 
-    def __init__(self, proto: onnx.NodeProto, inputs: list[Any], attrs: dict[str, Any], opset: int, graph: Graph, weights: Weights):
+    def __init__(
+        self,
+        proto: onnx.NodeProto,
+        inputs: list[Any],
+        attrs: dict[str, Any],
+        opset: int,
+        graph: Graph,
+        weights: Weights,
+    ):
         self.op_type, self.inputs, self.attrs, self.opset = proto.op_type, inputs, attrs, opset
         self.input_names = list(proto.input)
         self.name = f"{proto.output[0]}_{proto.op_type}"  # cli.md section 3.4
@@ -80,7 +96,10 @@ class Node:
         if not self.has(i):
             raise UserInputError(f"its {what} (input {i}) is missing")
         if isinstance(self.inputs[i], Value):
-            self.unsupported(f"its {what} ({self.input_names[i]!r}) is computed by the graph; only constants are possible")
+            self.unsupported(
+                f"its {what} ({self.input_names[i]!r}) is computed by the graph; "
+                "only constants are possible"
+            )
         return self.inputs[i]
 
     def floats(self, i: int, what: str) -> np.ndarray:
@@ -88,10 +107,14 @@ class Node:
         return np.asarray(self.array(i, what), np.float32)
 
     def ints(self, i: int, attr: str, what: str) -> list[int] | None:
-        """A list of whole numbers that old opsets write as an attribute and new ones as a constant input; None if absent."""
+        """A list of whole numbers that old opsets write as an attribute and new ones as a constant
+        input; None if absent.
+        """
         if attr in self.attrs:
             return [int(v) for v in np.asarray(self.attrs[attr]).reshape(-1)]
-        return [int(v) for v in np.asarray(self.array(i, what)).reshape(-1)] if self.has(i) else None
+        return (
+            [int(v) for v in np.asarray(self.array(i, what)).reshape(-1)] if self.has(i) else None
+        )
 
     def unsupported(self, reason: str) -> NoReturn:
         raise NotSupported(reason)
@@ -100,11 +123,17 @@ class Node:
     def weight(self, i: int, what: str) -> Value:
         """Input i, a constant, as operand."""
         data = self.array(i, what)
-        return self.weights.get(self.input_names[i], data if data.dtype == np.float32 else data.astype(np.float32))
+        return self.weights.get(
+            self.input_names[i], data if data.dtype == np.float32 else data.astype(np.float32)
+        )
 
     def new_weight(self, name: str, data: np.ndarray) -> Value:
         return self.weights.get(name, np.asarray(data, np.float32))
 
-    def emit(self, cls: type[Op], operands: list[Value | None], step: str = "", **attrs: Any) -> Value:
-        """Append a Top operation named as the node; `step` marks one that is not the last of several."""
+    def emit(
+        self, cls: type[Op], operands: Sequence[Value | None], step: str = "", **attrs: Any
+    ) -> Value:
+        """Append a Top operation named as the node; `step` marks one that is not the last of
+        several.
+        """
         return self.graph.add(cls, operands, self.name + (f"_{step}" if step else ""), **attrs)

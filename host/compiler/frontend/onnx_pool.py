@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..ir import Value
 from ..top import AvgPool, MaxPool
 from .onnx_conv import same_pads
@@ -25,7 +27,7 @@ def pool(n: Node) -> Value:
         n.unsupported(f"kernel {list(kernel)}, strides {list(strides)}")
     pads = same_pads(n, x.shape[2:], kernel, strides, dilations)
     ceil = bool(n.attr("ceil_mode", 0)) and n.attr("auto_pad", "NOTSET") in ("NOTSET", "VALID")
-    attrs = dict(kernel_shape=kernel, strides=strides, pads=pads, ceil_mode=ceil)
+    attrs: dict[str, Any] = dict(kernel_shape=kernel, strides=strides, pads=pads, ceil_mode=ceil)
     if n.op_type == "MaxPool":
         return n.emit(MaxPool, [x], **attrs)
     return n.emit(AvgPool, [x], count_include_pad=bool(n.attr("count_include_pad", 0)), **attrs)
@@ -49,4 +51,10 @@ def reduce_mean(n: Node) -> Value:
     axes = n.ints(1, "axes", "list of axes") or []
     if sorted(a % 4 for a in axes) != [2, 3]:
         n.unsupported(f"axes {axes}: only the mean over height and width of a picture is supported")
-    return n.emit(AvgPool, [x], kernel_shape=x.shape[2:], count_include_pad=True, keepdims=bool(n.attr("keepdims", 1)))
+    return n.emit(
+        AvgPool,
+        [x],
+        kernel_shape=x.shape[2:],
+        count_include_pad=True,
+        keepdims=bool(n.attr("keepdims", 1)),
+    )

@@ -15,7 +15,11 @@ from .onnx_node import Node, converts
 @converts("Concat")
 def concat(n: Node) -> Value:
     values = [n.value(i) for i in range(len(n.inputs))]
-    return n.emit(Concat, values, axis=n.attr("axis", 1) % len(values[0].shape)) if len(values) > 1 else values[0]
+    return (
+        n.emit(Concat, values, axis=n.attr("axis", 1) % len(values[0].shape))
+        if len(values) > 1
+        else values[0]
+    )
 
 
 @converts("Pad")
@@ -23,7 +27,13 @@ def pad(n: Node) -> Value:
     """pads: (begins, ends) of all axes, or of the `axes` that input 3 names."""
     x, mode = n.value(), n.attr("mode", "constant")
     pads, rank = n.ints(1, "pads", "list of pads") or [], len(x.shape)
-    val = float(n.attr("value", 0.0)) if n.opset < 11 else float(n.floats(2, "value").reshape(())) if n.has(2) else 0.0
+    val = (
+        float(n.attr("value", 0.0))
+        if n.opset < 11
+        else float(n.floats(2, "value").reshape(()))
+        if n.has(2)
+        else 0.0
+    )
     if n.has(3):
         axes = [int(a) % rank for a in n.array(3, "list of axes").reshape(-1)]
         full = [0] * (2 * rank)
@@ -38,7 +48,11 @@ def pad(n: Node) -> Value:
 @converts("Reshape")
 def reshape(n: Node) -> Value:
     wanted = n.ints(1, "shape", "shape") or []
-    return n.emit(Reshape, [n.value()], shape=reshape_to(n.value().shape, wanted, bool(n.attr("allowzero", 0))))
+    return n.emit(
+        Reshape,
+        [n.value()],
+        shape=reshape_to(n.value().shape, wanted, bool(n.attr("allowzero", 0))),
+    )
 
 
 @converts("Flatten")
@@ -53,7 +67,11 @@ def flatten(n: Node) -> Value:
 def squeeze(n: Node) -> Value:
     x = n.value()
     axes = n.ints(1, "axes", "list of axes")
-    drop = {a % len(x.shape) for a in axes} if axes is not None else {i for i, d in enumerate(x.shape) if d == 1}
+    drop = (
+        {a % len(x.shape) for a in axes}
+        if axes is not None
+        else {i for i, d in enumerate(x.shape) if d == 1}
+    )
     return n.emit(Reshape, [x], shape=tuple(d for i, d in enumerate(x.shape) if i not in drop))
 
 
@@ -82,6 +100,11 @@ def nothing(n: Node) -> Value:
 @converts("Cast")
 def cast(n: Node) -> Value:
     """Between float types: nothing to do, the graph is float32."""
-    if n.attr("to") not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16):
+    if n.attr("to") not in (
+        TensorProto.FLOAT,
+        TensorProto.FLOAT16,
+        TensorProto.DOUBLE,
+        TensorProto.BFLOAT16,
+    ):
         n.unsupported("a cast to whole numbers")
     return n.value()

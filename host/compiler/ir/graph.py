@@ -32,6 +32,13 @@ class Value:
         return self.type.shape
 
     @property
+    def array(self) -> np.ndarray:
+        """The numbers of a constant."""
+        if self.data is None:
+            raise InternalError(f"{self.name!r} is not a constant")
+        return self.data
+
+    @property
     def users(self) -> list[Op]:
         """The distinct ops that read this value, in order of their first use."""
         return list(dict.fromkeys(op for op, _ in self.uses))

@@ -84,6 +84,13 @@ class Op:
                 return self._operands[i] if i < len(self._operands) else None
         raise InternalError(f"{self.op_name()} has no operand {name!r}")
 
+    def arg(self, index: int) -> Value:
+        """Operand `index`, which must be there."""
+        value = self._operands[index] if index < len(self._operands) else None
+        if value is None:
+            raise InternalError(f"{self.op_name()}: operand {index} is missing")
+        return value
+
     def set_operand(self, index: int, value: Value | None) -> None:
         old = self._operands[index]
         if old is not None:
@@ -110,7 +117,7 @@ class Op:
 
     # ---- for subclasses
     @classmethod
-    def adopt(cls, attrs: dict[str, Any], operands: list[TensorType], results: list[TensorType]) -> dict[str, Any]:
+    def adopt(cls, attrs: dict[str, Any], operands: list[TensorType | None], results: list[TensorType]) -> dict[str, Any]:
         """Attributes read from text, fitted to this declaration: undeclared ones are dropped.
 
         UnsupportedError if a dropped one means something: it is listed in `foreign` and has another value.

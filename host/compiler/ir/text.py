@@ -8,6 +8,7 @@ Printing is in text_print.py, the grammar in text_parse.py, the way to a Graph i
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 from collections.abc import Iterator, Mapping
@@ -31,8 +32,8 @@ __all__ = ["parse", "read", "to_text", "write"]
 def write(graph: Graph, mlir_path: str | Path, npz_path: str | Path) -> None:
     """Write both files, each under a temporary name first: no half-written file is left behind.
 
-    The .npz must be in the folder of the .mlir, since the module names it without a folder (OptionError).
-    UserInputError if a file can not be written.
+    The .npz must be in the folder of the .mlir, since the module names it without a folder
+    (OptionError). UserInputError if a file can not be written.
     """
     mlir_path, npz_path = Path(mlir_path), Path(npz_path)
     if npz_path.parent.resolve() != mlir_path.parent.resolve():
@@ -63,7 +64,8 @@ def _atomic(path: Path) -> Iterator[BinaryIO]:
 def read(mlir_path: str | Path) -> Graph:
     """Read a .mlir file and the .npz that its module.weight_file names, which must lie beside it.
 
-    UserInputError (with line) for syntax errors, missing or unfit weights; UnsupportedError lists unknown operations.
+    UserInputError (with line) for syntax errors, missing or unfit weights; UnsupportedError lists
+    unknown operations.
     """
     path = Path(mlir_path)
     try:
@@ -71,7 +73,9 @@ def read(mlir_path: str | Path) -> Graph:
     except FileNotFoundError:
         raise UserInputError(f"{path}: no such file") from None
     except UnicodeDecodeError:
-        raise UserInputError(f"{path} is not a text file (MLIR bytecode is not supported)") from None
+        raise UserInputError(
+            f"{path} is not a text file (MLIR bytecode is not supported)"
+        ) from None
     except OSError as e:
         raise UserInputError(f"{path} can not be read: {e.strerror or e}") from None
     return parse(text, where=str(path), folder=path.parent)
@@ -89,11 +93,39 @@ class _Given:
         return self.arrays[name]
 
 
-def parse(text: str, weights: Mapping[str, np.ndarray] | None = None, *, where: str = "text",
-          folder: Path | None = None) -> Graph:  # fmt: skip
-    """Text -> Graph. Constants come from `weights`, or else from the .npz in `folder` that the module names."""
+def parse(
+    text: str,
+    weights: Mapping[str, np.ndarray] | None = None,
+    *,
+    where: str = "text",
+    folder: Path | None = None,
+) -> Graph:
+    """Text -> Graph. Constants come from `weights`, or else from the .npz in `folder` that the
+    module names.
+    """
     for dialect in ("top", "tpu"):  # declare the operations
         importlib.import_module(f"..{dialect}", __package__)
+    with _no_collection():
+        return _parse(text, weights, where, folder)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Many objects are about to be made and none dropped: the cycle collector would only search in
+    vain.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _parse(
+    text: str, weights: Mapping[str, np.ndarray] | None, where: str, folder: Path | None
+) -> Graph:
     parser = Parser(text, where)
     module = parser.parse()
     if weights is not None:
@@ -103,8 +135,12 @@ def parse(text: str, weights: Mapping[str, np.ndarray] | None = None, *, where: 
         none: Weights = _Given({}, where)
         return Builder(parser, module, none).build()
     if not isinstance(name, str) or not name or folder is None:
-        raise UserInputError(f"{where}: the module does not say where its weights are (module.weight_file)")
+        raise UserInputError(
+            f"{where}: the module does not say where its weights are (module.weight_file)"
+        )
     if Path(name).name != name or name in (".", ".."):
-        raise UserInputError(f"{where}: module.weight_file is {name!r}; it must be the name of a file beside")
+        raise UserInputError(
+            f"{where}: module.weight_file is {name!r}; it must be the name of a file beside"
+        )
     with WeightFile(folder / name) as file:
         return Builder(parser, module, file).build()

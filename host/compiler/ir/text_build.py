@@ -1,4 +1,6 @@
-"""Records of operations (text_parse) + weights -> Graph: looks up the declared operations and checks everything."""
+"""Records of operations (text_parse) + weights -> Graph: looks up the declared operations and
+checks everything.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,20 @@ import numpy as np
 from ..errors import InternalError, UnsupportedError, UserInputError
 from .graph import Graph, Value
 from .op import OPS, Op
-from .text_parse import MAX_DEPTH, Location, Module, Opaque, Parser, Record
+from .text_lex import MAX_DEPTH, Location, Opaque
+from .text_parse import Module, Parser, Record
 from .types import TensorType
 
 _MALFORMED = (
-    InternalError, ValueError, TypeError, KeyError, IndexError, AttributeError, ZeroDivisionError, OverflowError,
-)  # fmt: skip
+    InternalError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ZeroDivisionError,
+    OverflowError,
+)
 
 
 class Weights(Protocol):
@@ -49,7 +59,9 @@ class Builder:
         for name in self.module.returned:
             value = self.env.get(name)
             if value is None or value.is_const:
-                raise UserInputError(f"{self.parser.where}: the function returns {name}, which no operation computes")
+                raise UserInputError(
+                    f"{self.parser.where}: the function returns {name}, which no operation computes"
+                )
             self.graph.outputs.append(value)
         try:
             self.graph.verify()
@@ -66,7 +78,8 @@ class Builder:
         if unknown:
             found = ", ".join(f"{n} (line {self.parser.line(t)})" for n, t in unknown.items())
             raise UnsupportedError(
-                f"{self.parser.where}: unknown operations {found}. Supported: {', '.join(sorted(OPS))}"
+                f"{self.parser.where}: unknown operations {found}. Supported: "
+                f"{', '.join(sorted(OPS))}"
             )
 
     def names(self, location: Location, depth: int = 0) -> list[str]:

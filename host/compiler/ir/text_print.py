@@ -1,4 +1,5 @@
-"""Graph -> MLIR text, in the layout of the vendor's files: pretty module and function, operations in generic form.
+"""Graph -> MLIR text, in the layout of the vendor's files: pretty module and function, operations
+in generic form.
 
     module @net attributes {module.state = "TOP_F32", module.weight_file = "net.npz"} {
       func.func @main(%arg0: tensor<1x3x8x8xf32> loc(unknown)) -> (tensor<1x4x8x8xf32>) {
@@ -6,7 +7,8 @@
         %1 = "top.Weight"() : () -> tensor<4x3x1x1xf32> loc("conv.weight")
         ...
 
-Names of tensors are locations. Constants are "top.Weight" lines (data in the .npz), absent operands are "top.None".
+Names of tensors are locations. Constants are "top.Weight" lines (data in the .npz), absent operands
+are "top.None".
 """
 
 from __future__ import annotations
@@ -21,11 +23,18 @@ from .op import Op
 from .types import TensorType
 
 ELEMENT_TO_MLIR = {
-    "f32": "f32", "bf16": "bf16", "i8": "i8", "u8": "ui8", "i16": "i16", "u16": "ui16",
-    "i32": "i32", "u32": "ui32", "i64": "i64",
-}  # fmt: skip
+    "f32": "f32",
+    "bf16": "bf16",
+    "i8": "i8",
+    "u8": "ui8",
+    "i16": "i16",
+    "u16": "ui16",
+    "i32": "i32",
+    "u32": "ui32",
+    "i64": "i64",
+}
 _BARE = re.compile(r"[A-Za-z_][\w$.]*\Z", re.ASCII)
-_PLAIN = re.compile(r'[ !#-\[\]-~]*\Z')  # printable ASCII without quote and backslash
+_PLAIN = re.compile(r"[ !#-\[\]-~]*\Z")  # printable ASCII without quote and backslash
 
 
 def quoted(text: str) -> str:
@@ -37,7 +46,9 @@ def quoted(text: str) -> str:
 
 
 def float_text(x: float) -> str:
-    """A float64 literal that reads back as exactly the same number (MLIR needs a dot; inf and nan are bit patterns)."""
+    """A float64 literal that reads back as exactly the same number (MLIR needs a dot; inf and nan
+    are bit patterns).
+    """
     r = repr(x)
     if "n" in r:  # inf, nan
         return f"0x{struct.unpack('<Q', struct.pack('<d', x))[0]:016X} : f64"
@@ -83,7 +94,9 @@ def key_text(name: str) -> str:
 
 
 def to_text(graph: Graph, weight_file: str | None = None) -> str:
-    """The module as text. weight_file: name of the .npz beside, written into the module's attributes."""
+    """The module as text. weight_file: name of the .npz beside, written into the module's
+    attributes.
+    """
     attrs = {f"module.{k}": v for k, v in graph.attrs.items()}
     attrs["module.weight_file"] = weight_file or f"{graph.name}_weight.npz"
     body = ", ".join(f"{key_text(k)} = {attr_text(v)}" for k, v in sorted(attrs.items()))
@@ -91,7 +104,7 @@ def to_text(graph: Graph, weight_file: str | None = None) -> str:
     args = ", ".join(f"%arg{i}: {t} loc(unknown)" for i, t in enumerate(inputs))
     results = ", ".join(type_text(v.type) for v in graph.outputs)
     lines = [
-        f"module @{graph.name if _BARE.match(graph.name) else quoted(graph.name)} attributes {{{body}}} {{",
+        f"module @{key_text(graph.name)} attributes {{{body}}} {{",
         f"  func.func @main({args}) -> {results if len(graph.outputs) == 1 else f'({results})'} {{",
     ]
     _Body(graph, lines).print()
@@ -135,7 +148,9 @@ class _Body:
             self.op(op)
         values = ", ".join(self.ids[id(v)] for v in self.graph.outputs)
         types = ", ".join(self.type(v.type) for v in self.graph.outputs)
-        self.lines.append(f"    return {values} : {types} loc(unknown)" if values else "    return loc(unknown)")
+        self.lines.append(
+            f"    return {values} : {types} loc(unknown)" if values else "    return loc(unknown)"
+        )
 
     def new(self, results: int = 1) -> str:
         name, self.next = f"%{self.next}", self.next + 1
@@ -160,22 +175,25 @@ class _Body:
         else:
             operands = [self.operand(v) for v in op._operands]
         ids = self.new(len(op.results))
-        types = [self.type(r.type) for r in op.results]
-        if len(types) == 1:
+        result_types = [self.type(r.type) for r in op.results]
+        if len(result_types) == 1:
             self.ids[id(op.results[0])] = ids
-            result, loc = types[0], quoted(op.results[0].name)
+            result, loc = result_types[0], quoted(op.results[0].name)
         else:
             base = ids.partition(":")[0]
             for i, r in enumerate(op.results):
                 self.ids[id(r)] = f"{base}#{i}"
-            result = f"({', '.join(types)})"
+            result = f"({', '.join(result_types)})"
             loc = f"fused[{', '.join(quoted(r.name) for r in op.results)}]"
         attrs = ", ".join(
-            f"{n} = {declared_text(op.declared[n], v)}" for n, v in sorted(op.attrs.items()) if v is not None
+            f"{n} = {declared_text(op.declared[n], v)}"
+            for n, v in sorted(op.attrs.items())
+            if v is not None
         )
+        types = f"({', '.join(t for _, t in operands)}) -> {result}"
         self.lines.append(
             f'    {ids} = "{op.op_name()}"({", ".join(o for o, _ in operands)})'
-            f"{f' {{{attrs}}}' if attrs else ''} : ({', '.join(t for _, t in operands)}) -> {result} loc({loc})"
+            f"{f' {{{attrs}}}' if attrs else ''} : {types} loc({loc})"
         )
 
 

@@ -1,4 +1,6 @@
-"""The .npz beside a .mlir file: one array per constant, keys are tensor names. Written byte-identically for equal content."""
+"""The .npz beside a .mlir file: one array per constant, keys are tensor names. Written
+byte-identically for equal content.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,18 @@ def write_npz(file: BinaryIO, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
             info = zipfile.ZipInfo(name + ".npy")  # its time is 1980-01-01
             header = io.BytesIO()
             data = np.ascontiguousarray(data)
-            np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(data))
+            np.lib.format.write_array_header_1_0(
+                header, np.lib.format.header_data_from_array_1_0(data)
+            )
             with z.open(info, "w", force_zip64=data.nbytes > 1 << 30) as f:
                 f.write(header.getvalue())
                 f.write(data.reshape(-1).view(np.uint8).data)
 
 
 class WeightFile:
-    """Reads arrays of an untrusted .npz, only those asked for, only of the expected size. A context manager."""
+    """Reads arrays of an untrusted .npz, only those asked for, only of the expected size. A context
+    manager.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -49,7 +55,9 @@ class WeightFile:
     def __enter__(self) -> WeightFile:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.zip.close()
 
     def __contains__(self, name: str) -> bool:
@@ -65,17 +73,33 @@ class WeightFile:
             raise UserInputError(f"{what} has {self.sizes[key]} bytes, {type} needs {type.nbytes}")
         try:
             data = _parse_npy(self.zip.read(key))
-        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, zlib.error, EOFError, SyntaxError) as e:
+        except (
+            OSError,
+            zipfile.BadZipFile,
+            ValueError,
+            NotImplementedError,
+            RuntimeError,
+            zlib.error,
+            EOFError,
+            SyntaxError,
+        ) as e:
             raise UserInputError(f"{what} is damaged: {e}") from None
         if data.dtype != DTYPES[type.dtype] or data.size != type.count:
-            raise UserInputError(f"{what} is {data.dtype} of the shape {list(data.shape)}, the .mlir file says {type}")
+            raise UserInputError(
+                f"{what} is {data.dtype} of the shape {list(data.shape)}, the .mlir file says "
+                f"{type}"
+            )
         return data.reshape(type.shape)
 
 
 def _parse_npy(raw: bytes) -> np.ndarray:
     f = io.BytesIO(raw)
     version = np.lib.format.read_magic(f)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    read = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
     shape, fortran, dtype = read(f)
     if dtype.hasobject:
         raise ValueError("it holds Python objects")

@@ -1,4 +1,6 @@
-"""The per-channel affine operations seen alike: y[n,c] = x[n,c] * scale[c] + bias[c], in double precision."""
+"""The per-channel affine operations seen alike: y[n,c] = x[n,c] * scale[c] + bias[c], in double
+precision.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,14 @@ AFFINE = (BatchNorm, Scale, MulConst, AddConst)
 
 
 def coefficients(op: Op) -> tuple[np.ndarray, np.ndarray]:
-    """(scale, bias), float64, 0-dimensional (one number for all) or [c]. BatchNorm: scale = gamma / sqrt(variance + epsilon)."""
+    """(scale, bias), float64, 0-dimensional (one number for all) or [c]. BatchNorm: scale = gamma /
+    sqrt(variance + epsilon).
+    """
     if isinstance(op, MulConst):
         return np.array(op.const_val), np.array(0.0)
     if isinstance(op, AddConst):
         return np.array(1.0), np.array(op.const_val)
-    data = [v.data.reshape(-1).astype(np.float64) for v in op.operands[1:]]
+    data = [op.arg(i).array.reshape(-1).astype(np.float64) for i in range(1, len(op.operands))]
     if isinstance(op, Scale):
         return data[0], data[1]
     assert isinstance(op, BatchNorm)

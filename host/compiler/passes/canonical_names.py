@@ -1,4 +1,4 @@
-"""Every result and every constant gets a name of its own (a second x is called x_1), none is empty."""
+"""Every result and every constant gets a name of its own: a second x is called x_1."""
 
 from __future__ import annotations
 

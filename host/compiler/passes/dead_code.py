@@ -1,4 +1,4 @@
-"""Remove operations whose results nobody uses. Inputs stay: they are the interface of the network."""
+"""Remove operations whose results nobody uses. Inputs stay: they are the interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Relu and Clip(0, limit) behind an operation that computes sums go into it (do_relu, relu_limit); Relu of Relu is one Relu.
+"""Relu and Clip(0, limit) behind an operation that computes sums go into it (do_relu, relu_limit);
+Relu of Relu is one Relu.
 
 Pools and Concat only move data: their Relu stays on its own.
 """

@@ -1,6 +1,6 @@
 """Two affine operations in a row become one Scale; a BatchNorm that is left alone becomes a Scale.
 
-    (x * s1 + t1) * s2 + t2 = x * (s1 * s2) + (t1 * s2 + t2)
+(x * s1 + t1) * s2 + t2 = x * (s1 * s2) + (t1 * s2 + t2)
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir import Graph
-from ..top import BatchNorm, Scale
+from ..top import BatchNorm, Fusable, Scale
 from .affine import AFFINE, coefficients
 from .rewrite import absorb, producer
 
@@ -27,7 +27,7 @@ def run(graph: Graph) -> None:
             _scale(graph, op, *coefficients(op))
 
 
-def _scale(graph: Graph, op: BatchNorm | Scale, scale: np.ndarray, bias: np.ndarray) -> Scale:
+def _scale(graph: Graph, op: Fusable, scale: np.ndarray, bias: np.ndarray) -> Scale:
     """Replace `op` by a Scale of the same name."""
     old, size = op.results[0], op.results[0].shape[1]
     taken = {v.name for v in graph.consts()}
@@ -37,7 +37,14 @@ def _scale(graph: Graph, op: BatchNorm | Scale, scale: np.ndarray, bias: np.ndar
         while name in taken:
             name += "_"
         consts.append(graph.const(name, np.broadcast_to(data, (size,)).astype(np.float32)))
-    new = graph.add(Scale, [op.x, *consts], old.name, index=graph.ops.index(op), do_relu=op.do_relu, relu_limit=op.relu_limit)
+    new = graph.add(
+        Scale,
+        [op.arg(0), *consts],
+        old.name,
+        index=graph.ops.index(op),
+        do_relu=op.do_relu,
+        relu_limit=op.relu_limit,
+    )
     graph.replace(old, new)
     graph.erase(op)
     assert isinstance(new.owner, Scale)

@@ -1,4 +1,6 @@
-"""Permute(Permute(x)) -> Permute(x) with the product of both; a Permute that changes nothing vanishes."""
+"""Permute(Permute(x)) -> Permute(x) with the product of both; a Permute that changes nothing
+vanishes.
+"""
 
 from __future__ import annotations
 

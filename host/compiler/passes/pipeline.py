@@ -37,12 +37,19 @@ PASSES: dict[str, Pass] = {
 }
 
 
-def optimise(graph: Graph, *, passes: Collection[str] | None = None, print_ir_after: Collection[str] = (),
-             hook: Callable[[str, Graph], None] | None = None) -> Graph:  # fmt: skip
-    """Run the passes on the graph, in place, and return it; the graph is verified before the first and after each.
+def optimise(
+    graph: Graph,
+    *,
+    passes: Collection[str] | None = None,
+    print_ir_after: Collection[str] = (),
+    hook: Callable[[str, Graph], None] | None = None,
+) -> Graph:
+    """Run the passes on the graph, in place, and return it; the graph is verified before the first
+    and after each.
 
-    passes: names of the passes to run (default all; always in the order of PASSES). print_ir_after: names of passes after
-    which the graph is printed on stderr, or ["all"]. hook(name, graph) is called after each pass.
+    passes: names of the passes to run (default all; always in the order of PASSES). print_ir_after:
+    names of passes after which the graph is printed on stderr, or ["all"]. hook(name, graph) is
+    called after each pass.
     """
     for name in [*(passes or ()), *print_ir_after]:
         if name not in PASSES and name != "all":

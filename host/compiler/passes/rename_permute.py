@@ -1,4 +1,4 @@
-"""A Permute that moves no element in memory (only dimensions of size 1 change place) is a Reshape."""
+"""A Permute that moves no element in memory (only sizes 1 change place) is a Reshape."""
 
 from __future__ import annotations
 

@@ -8,7 +8,9 @@ from ..ir import Graph, Op, Value
 
 
 def only_user(graph: Graph, value: Value) -> Op | None:
-    """The single op that reads `value`, if it reads it once and the value is no output of the graph."""
+    """The single op that reads `value`, if it reads it once and the value is no output of the
+    graph.
+    """
     if len(value.uses) != 1 or value in graph.outputs:
         return None
     return value.uses[0][0]
@@ -23,7 +25,9 @@ def producer(graph: Graph, op: Op) -> Op | None:
 
 
 def absorb(graph: Graph, first: Op, second: Op) -> None:
-    """`first` now computes what `second` did: it takes its name and its users, `second` is removed (cli.md section 3.4)."""
+    """`first` now computes what `second` did: it takes its name and its users, `second` is removed
+    (cli.md section 3.4).
+    """
     name = second.results[0].name
     graph.replace(second.results[0], first.results[0])
     graph.erase(second)
@@ -39,7 +43,8 @@ def drop(graph: Graph, op: Op) -> None:
 
 
 def set_const(graph: Graph, op: Op, index: int, data: np.ndarray, name: str) -> None:
-    """Give operand `index` of `op` (appended if it is the next one) new numbers, as float32, under a name not yet taken.
+    """Give operand `index` of `op` (appended if it is the next one) new numbers, as float32, under
+    a name not yet taken.
 
     A constant that only this op reads keeps its name.
     """

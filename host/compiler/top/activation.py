@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 
 from ..ir import TensorType, float_, int_, register
@@ -9,7 +11,7 @@ from .base import OnnxBuilder, TopOp, channel_shape
 
 
 class _Pointwise(TopOp):
-    operand_names = ("input",)
+    operand_names: ClassVar[tuple[str, ...]] = ("input",)
 
     def infer(self) -> list[TensorType]:
         return self.result(self.x.shape)
@@ -56,18 +58,23 @@ class LeakyRelu(_Pointwise):
 
 @register
 class PRelu(_Pointwise):
-    """y = x for x > 0, else slope[c] * x. slope holds c numbers (axis 1), or one for all; its own shape does not matter."""
+    """y = x for x > 0, else slope[c] * x. slope holds c numbers (axis 1), or one for all; its own
+    shape does not matter.
+    """
 
     operand_names = ("input", "slope")
 
     def infer(self) -> list[TensorType]:
-        slope = self.operands[1]
+        slope = self.arg(1)
         if slope.type.count not in (1, self.x.shape[1] if len(self.x.shape) > 1 else 1):
-            self.bad(f"slope {list(slope.shape)} is neither one number nor one per channel of {list(self.x.shape)}")
+            self.bad(
+                f"slope {list(slope.shape)} is neither one number nor one per channel of "
+                f"{list(self.x.shape)}"
+            )
         return self.result(self.x.shape)
 
     def to_onnx(self, b: OnnxBuilder, ins: list[str], out: str) -> None:
-        slope = self.operands[1].data.reshape(channel_shape(len(self.x.shape)))
+        slope = self.arg(1).array.reshape(channel_shape(len(self.x.shape)))
         b.node("PRelu", [ins[0], b.const(slope, f"{out}/slope")], out)
 
 
@@ -75,7 +82,7 @@ class PRelu(_Pointwise):
 class Softmax(_Pointwise):
     """y = exp(x) / sum over `axis` of exp(x)."""
 
-    foreign = {"log": False, "beta": 1.0}
+    foreign: ClassVar[dict[str, Any]] = {"log": False, "beta": 1.0}
     axis = int_()
 
     def infer(self) -> list[TensorType]:

@@ -1,4 +1,6 @@
-"""What the operations of the Top dialect share: base classes, shape arithmetic, the view that `to_onnx` gets."""
+"""What the operations of the Top dialect share: base classes, shape arithmetic, the view that
+`to_onnx` gets.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from ..ir import Op, TensorType, Value, bool_, float_
 
 
 class ShapeError(InternalError):
-    """Operands and attributes of an operation do not fit together. A front end turns it into UserInputError."""
+    """Operands and attributes of an operation do not fit together. A front end turns it into
+    UserInputError.
+    """
 
 
 class OnnxBuilder(Protocol):
@@ -35,8 +39,14 @@ class TopOp(Op):
         return v
 
     def bad(self, text: str) -> NoReturn:
-        """Raise ShapeError. The result has no name yet while the shape is inferred, so the operand is named."""
-        of = f" of {self._operands[0].name!r}" if self._operands and self._operands[0] is not None else ""
+        """Raise ShapeError. The result has no name yet while the shape is inferred, so the operand
+        is named.
+        """
+        of = (
+            f" of {self._operands[0].name!r}"
+            if self._operands and self._operands[0] is not None
+            else ""
+        )
         raise ShapeError(f"{type(self).__name__}{of}: {text}")
 
     def result(self, shape: tuple[int, ...]) -> list[TensorType]:
@@ -45,12 +55,16 @@ class TopOp(Op):
         return [TensorType(shape)]
 
     def to_onnx(self, b: OnnxBuilder, ins: list[str], out: str) -> None:
-        """Emit nodes that compute `out` (without the fused activation) from the tensors `ins` ("" = absent)."""
+        """Emit nodes that compute `out` (without the fused activation) from the tensors `ins` ("" =
+        absent).
+        """
         raise NotImplementedError(self.op_name())
 
 
 class Fusable(TopOp):
-    """An operation whose result may pass through min(max(y, 0), relu_limit); relu_limit < 0: no upper limit."""
+    """An operation whose result may pass through min(max(y, 0), relu_limit); relu_limit < 0: no
+    upper limit.
+    """
 
     do_relu = bool_(default=False)
     relu_limit = float_(default=-1.0)
@@ -63,11 +77,20 @@ def pads4(pads: tuple[int, ...]) -> tuple[int, int, int, int]:
     return pads[0], pads[1], pads[2], pads[3]
 
 
-def window_count(size: int, kernel: int, stride: int, before: int, after: int, dilation: int = 1,
-                 ceil: bool = False) -> int:  # fmt: skip
-    """Number of positions of a sliding window: floor((size + before + after - k) / stride) + 1, k = dilation * (kernel - 1) + 1.
+def window_count(
+    size: int,
+    kernel: int,
+    stride: int,
+    before: int,
+    after: int,
+    dilation: int = 1,
+    ceil: bool = False,
+) -> int:
+    """Number of positions of a sliding window: floor((size + before + after - k) / stride) + 1, k =
+    dilation * (kernel - 1) + 1.
 
-    ceil: rounded up instead, but a last window that would begin in the padding behind the data is dropped.
+    ceil: rounded up instead, but a last window that would begin in the padding behind the data is
+    dropped.
     """
     room = size + before + after - (dilation * (kernel - 1) + 1)
     if room < 0 or stride < 1:

@@ -8,9 +8,11 @@ from .base import OnnxBuilder, TopOp
 
 @register
 class Input(TopOp):
-    """A graph input. do_preprocess: it is an image, and the attributes below say how it is made from a file.
+    """A graph input. do_preprocess: it is an image, and the attributes below say how it is made
+    from a file.
 
-    folded: the arithmetic of the old dialect, y = x * scale - mean * scale (cli.md section 10.4); else y = (x - mean) * scale.
+    folded: the arithmetic of the old dialect, y = x * scale - mean * scale (cli.md section 10.4);
+    else y = (x - mean) * scale.
     """
 
     operand_names = ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 
 from ..ir import TensorType, float_, register
@@ -30,7 +32,7 @@ class _Eltwise(Fusable):
 class Add(_Eltwise):
     """y = sum of the operands (two or more, shapes may broadcast)."""
 
-    foreign = {"is_scalar": False, "coeff": [1.0, 1.0]}
+    foreign: ClassVar[dict[str, Any]] = {"is_scalar": False, "coeff": [1.0, 1.0]}
 
     def to_onnx(self, b: OnnxBuilder, ins: list[str], out: str) -> None:
         self.chain(b, "Add", ins, out)
@@ -40,7 +42,7 @@ class Add(_Eltwise):
 class Mul(_Eltwise):
     """y = product of the operands (two or more, shapes may broadcast)."""
 
-    foreign = {"is_scalar": False}
+    foreign: ClassVar[dict[str, Any]] = {"is_scalar": False}
 
     def to_onnx(self, b: OnnxBuilder, ins: list[str], out: str) -> None:
         self.chain(b, "Mul", ins, out)
@@ -48,7 +50,7 @@ class Mul(_Eltwise):
 
 class _Const(Fusable):
     operand_names = ("input",)
-    foreign = {"is_scalar": False}
+    foreign: ClassVar[dict[str, Any]] = {"is_scalar": False}
     const_val = float_()
 
     def infer(self) -> list[TensorType]:
@@ -79,14 +81,15 @@ class Scale(Fusable):
 
     def infer(self) -> list[TensorType]:
         x = self.x.shape
-        for v in self.operands[1:]:
+        for v in map(self.arg, range(1, len(self.operands))):
             if len(x) < 2 or v.type.count != x[1]:
                 self.bad(f"{list(v.shape)} numbers do not fit the shape {list(x)} of the input")
         return self.result(x)
 
     def to_onnx(self, b: OnnxBuilder, ins: list[str], out: str) -> None:
         shape = channel_shape(len(self.x.shape))
-        scale, bias = (b.const(v.data.reshape(shape), f"{out}/{n}") for v, n in zip(self.operands[1:], "sb", strict=True))
+        scale = b.const(self.arg(1).array.reshape(shape), f"{out}/scale")
+        bias = b.const(self.arg(2).array.reshape(shape), f"{out}/bias")
         b.node("Add", [b.node("Mul", [ins[0], scale], f"{out}/mul"), bias], out)
 
 
@@ -99,7 +102,7 @@ class BatchNorm(Fusable):
 
     def infer(self) -> list[TensorType]:
         x = self.x.shape
-        for v in self.operands[1:]:
+        for v in map(self.arg, range(1, len(self.operands))):
             if len(x) < 2 or v.type.count != x[1]:
                 self.bad(f"{list(v.shape)} numbers do not fit the shape {list(x)} of the input")
         return self.result(x)

@@ -1,4 +1,6 @@
-"""Top graph -> ONNX: the float reference of the project (calibration and verification run it in onnxruntime)."""
+"""Top graph -> ONNX: the float reference of the project (calibration and verification run it in
+onnxruntime).
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ class _Builder:
     def const(self, value: Value | np.ndarray, hint: str = "") -> str:
         if isinstance(value, Value):
             if id(value) not in self.by_id:
-                self.by_id[id(value)] = self._store(value.data, value.name)
+                self.by_id[id(value)] = self._store(value.array, value.name)
             return self.by_id[id(value)]
         if hint:
             return self._store(value, hint)
@@ -59,11 +61,13 @@ class _Builder:
         return name
 
 
-def to_onnx(graph: Graph, extra_outputs: None | str | Iterable[str] = None) -> onnx.ModelProto:
-    """The graph in standard ONNX (opset 17). Tensor names are the names of the values; batch and shapes are the graph's.
+def to_onnx(graph: Graph, extra_outputs: str | Iterable[str] | None = None) -> onnx.ModelProto:
+    """The graph in standard ONNX (opset 17). Tensor names are the names of the values; batch and
+    shapes are the graph's.
 
-    A fused activation becomes a Relu or Clip node behind its op (the tensor before it is named <name>/linear).
-    extra_outputs: names of values that become outputs after the graph's own, or "all". Raises InternalError for an unknown name.
+    A fused activation becomes a Relu or Clip node behind its op (the tensor before it is named
+    <name>/linear). extra_outputs: names of values that become outputs after the graph's own, or
+    "all". Raises InternalError for an unknown name.
     """
     b = _Builder()
     b.names.update(v.name for v in graph.values())
@@ -72,13 +76,24 @@ def to_onnx(graph: Graph, extra_outputs: None | str | Iterable[str] = None) -> o
     inputs = [_info(v) for v in graph.inputs]
     outputs = [_info(v) for v in _outputs(graph, extra_outputs)]
     g = helper.make_graph(b.nodes, graph.name, inputs, outputs, b.inits)
-    return helper.make_model(g, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="tpuforge")
+    return helper.make_model(
+        g,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="tpuforge",
+    )
 
 
-def _outputs(graph: Graph, extra: None | str | Iterable[str]) -> list[Value]:
+def _outputs(graph: Graph, extra: str | Iterable[str] | None) -> list[Value]:
     wanted = list(dict.fromkeys(graph.outputs))
     by_name = {v.name: v for v in graph.values()}
-    names = list(by_name) if extra == "all" else [extra] if isinstance(extra, str) else list(extra or ())
+    names = (
+        list(by_name)
+        if extra == "all"
+        else [extra]
+        if isinstance(extra, str)
+        else list(extra or ())
+    )
     unknown = [n for n in names if n not in by_name]
     if unknown:
         raise InternalError(f"the graph has no values named {', '.join(unknown)}")

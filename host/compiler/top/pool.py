@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..ir import TensorType, bool_, ints, register
 from .base import Fusable, OnnxBuilder, ShapeError, pads4, window_count
 
 
 class Pool(Fusable):
-    """x (n, c, h, w); windows as in `window_count`; keepdims false: the result is (n, c), its h and w must be 1."""
+    """x (n, c, h, w); windows as in `window_count`; keepdims false: the result is (n, c), its h and
+    w must be 1.
+    """
 
     operand_names = ("input",)
-    foreign = {"is_adaptive": False, "pad_value": 0}
+    foreign: ClassVar[dict[str, Any]] = {"is_adaptive": False, "pad_value": 0}
     kernel_shape = ints()
     strides = ints(default=(1, 1))
     pads = ints(default=(0, 0, 0, 0))
@@ -22,11 +24,13 @@ class Pool(Fusable):
     def infer(self) -> list[TensorType]:
         x = self.x.shape
         if len(x) != 4 or len(self.kernel_shape) != 2 or len(self.strides) != 2:
-            self.bad(f"input {list(x)}, kernel {list(self.kernel_shape)}: only pools over two dimensions exist")
+            self.bad(f"input {list(x)}, kernel {list(self.kernel_shape)}: only 2-D pools exist")
         t, left, bottom, right = pads4(self.pads)
         (kh, kw), (sh, sw) = self.kernel_shape, self.strides
         if max(t, bottom) >= kh or max(left, right) >= kw:
-            self.bad(f"pads {list(self.pads)} must be smaller than the kernel {list(self.kernel_shape)}")
+            self.bad(
+                f"pads {list(self.pads)} must be smaller than the kernel {list(self.kernel_shape)}"
+            )
         oh = window_count(x[2], kh, sh, t, bottom, ceil=self.ceil_mode)
         ow = window_count(x[3], kw, sw, left, right, ceil=self.ceil_mode)
         if self.keepdims:
@@ -36,22 +40,35 @@ class Pool(Fusable):
         return self.result((x[0], x[1]))
 
     @classmethod
-    def adopt(cls, attrs: dict[str, Any], operands: list[TensorType], results: list[TensorType]) -> dict[str, Any]:
+    def adopt(
+        cls, attrs: dict[str, Any], operands: list[TensorType | None], results: list[TensorType]
+    ) -> dict[str, Any]:
         """Foreign files may lack ceil_mode: the result type tells."""
         attrs = super().adopt(attrs, operands, results)
-        shape, kernel, strides = operands[0].shape, attrs.get("kernel_shape", ()), attrs.get("strides", (1, 1))
-        out = results[0].shape
-        if "ceil_mode" in attrs or not len(shape) == len(out) == 4 or not len(kernel) == len(strides) == 2:
+        x, out = operands[0], results[0].shape
+        kernel, strides = attrs.get("kernel_shape", ()), attrs.get("strides", (1, 1))
+        if "ceil_mode" in attrs or x is None or not len(x.shape) == len(out) == 4:
+            return attrs
+        if not len(kernel) == len(strides) == 2:
             return attrs
         pads = pads4(tuple(attrs.get("pads", (0, 0, 0, 0))))
-        floor = [window_count(shape[2 + i], kernel[i], strides[i], pads[i], pads[2 + i]) for i in (0, 1)]
+        floor = [
+            window_count(x.shape[2 + i], kernel[i], strides[i], pads[i], pads[2 + i])
+            for i in (0, 1)
+        ]
         return {**attrs, "ceil_mode": tuple(floor) != out[2:]}
 
     def onnx_attrs(self) -> dict[str, Any]:
-        return {"kernel_shape": self.kernel_shape, "strides": self.strides, "pads": self.pads,
-                "ceil_mode": int(self.ceil_mode)}  # fmt: skip
+        return {
+            "kernel_shape": self.kernel_shape,
+            "strides": self.strides,
+            "pads": self.pads,
+            "ceil_mode": int(self.ceil_mode),
+        }
 
-    def pool_to_onnx(self, b: OnnxBuilder, kind: str, ins: list[str], out: str, **attrs: Any) -> None:
+    def pool_to_onnx(
+        self, b: OnnxBuilder, kind: str, ins: list[str], out: str, **attrs: Any
+    ) -> None:
         whole = self.kernel_shape == self.x.shape[2:] and not any(self.pads)
         name = out if self.keepdims else f"{out}/pool"
         if whole and self.infer()[0].shape[2:] in ((1, 1), ()):
@@ -66,7 +83,7 @@ class Pool(Fusable):
 class MaxPool(Pool):
     """y = maximum over the window; padding never wins."""
 
-    foreign = {"is_adaptive": False}
+    foreign: ClassVar[dict[str, Any]] = {"is_adaptive": False}
 
     def to_onnx(self, b: OnnxBuilder, ins: list[str], out: str) -> None:
         self.pool_to_onnx(b, "MaxPool", ins, out)
@@ -76,14 +93,16 @@ class MaxPool(Pool):
 class AvgPool(Pool):
     """y = sum over the window (padding 0) / number of positions.
 
-    The positions counted are those inside the data; with count_include_pad also those in the declared padding (not those
-    that ceil_mode adds behind it).
+    The positions counted are those inside the data; with count_include_pad also those in the
+    declared padding (not those that ceil_mode adds behind it).
     """
 
     count_include_pad = bool_(default=False)
 
     def counts(self, axis: int) -> list[int]:
-        """Positions counted in each window along axis 0 (h) or 1 (w); the divisor is the product of both."""
+        """Positions counted in each window along axis 0 (h) or 1 (w); the divisor is the product of
+        both.
+        """
         size, k, s = self.x.shape[2 + axis], self.kernel_shape[axis], self.strides[axis]
         before, after = self.pads[axis], self.pads[2 + axis]
         low, high = (-before, size + after) if self.count_include_pad else (0, size)

@@ -15,15 +15,20 @@ from .export import to_onnx
 class Reference:
     """A Top graph made ready to run many times.
 
-    outputs: names of the values wanted; None = the graph's outputs, "all" = every value. threads: 0 = all cores.
+    outputs: names of the values wanted; None = the graph's outputs, "all" = every value. threads: 0
+    = all cores.
     """
 
-    def __init__(self, graph: Graph, outputs: None | str | Iterable[str] = None, *, threads: int = 0):
+    def __init__(
+        self, graph: Graph, outputs: str | Iterable[str] | None = None, *, threads: int = 0
+    ):
         if outputs is not None and outputs != "all":
             outputs = [outputs] if isinstance(outputs, str) else list(outputs)
         self.names = _wanted(graph, outputs)
         inputs = {v.name for v in graph.inputs}
-        self.copied = [n for n in self.names if n in inputs]  # onnxruntime does not like inputs as outputs
+        self.copied = [
+            n for n in self.names if n in inputs
+        ]  # onnxruntime does not like inputs as outputs
         self.computed = [n for n in self.names if n not in inputs]
         self.inputs = {v.name: v.shape for v in graph.inputs}
         model = to_onnx(graph, self.computed)
@@ -32,27 +37,42 @@ class Reference:
         model.graph.output.extend(keep)
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, 3
-        self.session = (ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-                        if self.computed else None)  # fmt: skip
+        self.session = (
+            ort.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+            if self.computed
+            else None
+        )
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One forward pass; shapes and names of the inputs are checked (UserInputError)."""
         feed = {n: _checked(inputs, n, s) for n, s in self.inputs.items()}
         unknown = set(inputs) - set(feed)
         if unknown:
-            raise UserInputError(f"no input is named {', '.join(sorted(unknown))}; the inputs are {', '.join(feed)}")
+            raise UserInputError(
+                f"no input is named {', '.join(sorted(unknown))}; the inputs are {', '.join(feed)}"
+            )
         got = self.session.run(self.computed, feed) if self.session else []
-        results = {**dict(zip(self.computed, got, strict=True)), **{n: feed[n] for n in self.copied}}
+        results = {
+            **dict(zip(self.computed, got, strict=True)),
+            **{n: feed[n] for n in self.copied},
+        }
         return {n: results[n] for n in self.names}
 
 
-def run(graph: Graph, inputs: Mapping[str, np.ndarray], outputs: None | str | Iterable[str] = None, *,
-        threads: int = 0) -> dict[str, np.ndarray]:  # fmt: skip
+def run(
+    graph: Graph,
+    inputs: Mapping[str, np.ndarray],
+    outputs: str | Iterable[str] | None = None,
+    *,
+    threads: int = 0,
+) -> dict[str, np.ndarray]:
     """The float values of the graph for these inputs, by name (see Reference)."""
     return Reference(graph, outputs, threads=threads).run(inputs)
 
 
-def _wanted(graph: Graph, outputs: None | str | list[str]) -> list[str]:
+def _wanted(graph: Graph, outputs: str | list[str] | None) -> list[str]:
     if outputs is None:
         return [v.name for v in dict.fromkeys(graph.outputs)]
     known = [v.name for v in graph.values()]
@@ -69,5 +89,7 @@ def _checked(inputs: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]
         raise UserInputError(f"input {name!r} is missing; given are {', '.join(inputs) or 'none'}")
     x = np.ascontiguousarray(inputs[name], dtype=np.float32)
     if x.shape != shape:
-        raise UserInputError(f"input {name!r} has the shape {list(x.shape)}, expected {list(shape)}")
+        raise UserInputError(
+            f"input {name!r} has the shape {list(x.shape)}, expected {list(shape)}"
+        )
     return x

@@ -63,13 +63,19 @@ class Reshape(TopOp):
 
     def infer(self) -> list[TensorType]:
         if math.prod(self.shape) != self.x.type.count:
-            self.bad(f"{list(self.x.shape)} can not become {list(self.shape)}: {self.x.type.count} elements "
-                     f"against {math.prod(self.shape)}")  # fmt: skip
+            self.bad(
+                f"{list(self.x.shape)} can not become {list(self.shape)}: "
+                f"{self.x.type.count} elements against {math.prod(self.shape)}"
+            )
         return self.result(self.shape)
 
     @classmethod
-    def adopt(cls, attrs: dict[str, Any], operands: list[TensorType], results: list[TensorType]) -> dict[str, Any]:
-        """The result type is the truth: foreign files may write 0 or -1 into shape, or leave it away."""
+    def adopt(
+        cls, attrs: dict[str, Any], operands: list[TensorType | None], results: list[TensorType]
+    ) -> dict[str, Any]:
+        """The result type is the truth: foreign files may write 0 or -1 into shape, or leave it
+        away.
+        """
         return {**super().adopt(attrs, operands, results), "shape": results[0].shape}
 
     def to_onnx(self, b: OnnxBuilder, ins: list[str], out: str) -> None:
