@@ -51,6 +51,7 @@ class LocalMemory:
         self.placed = [p for p in self.placed if p.last >= horizon]
         live = sorted((p.addr, p.addr + (p.size + p.temp if p.first == now else p.size)) for p in self.placed if p.last >= now)
         past = [(p.addr, p.addr + p.size + p.temp, p.last + (2 if p.stored and not b.loaded else 1)) for p in self.placed if p.last < now]
+        past += [(p.addr + p.size, p.addr + p.size + p.temp, p.first + 1) for p in self.placed if p.temp and p.first < now <= p.last]
         best: tuple | None = None
         for low, high in _gaps(live, self.size, need):
             ends = {low, high - need}
