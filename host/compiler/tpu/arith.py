@@ -30,7 +30,10 @@ def saturate(x: Array, bits: int = 8, signed: bool = True, relu: bool = False) -
 def shift_round(acc: ArrayLike, s: int) -> NDArray[np.int32]:
     """R(acc, s), arithmetic, rounding: s = 0: acc; else ((acc >> (s - 1)) + 1) >> 1, the + 1 wraps (section 3.1)."""
     x = np.asarray(acc, np.int32)
-    return x if s == 0 else ((x >> (s - 1)) + np.int32(1)) >> 1
+    if s == 0:
+        return x
+    with np.errstate(over="ignore"):
+        return ((x >> (s - 1)) + np.int32(1)) >> 1
 
 
 def shift_floor(acc: ArrayLike, s: int) -> NDArray[np.int32]:

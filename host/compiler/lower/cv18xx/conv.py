@@ -24,8 +24,8 @@ _DILATION_MOST = 15
 
 @lowers(top.Conv)
 def lower_conv(ctx: Context, op: top.Conv) -> Value:
-    x, filter, bias = op.operands
-    assert x is not None and filter is not None
+    x, filter, bias = op.x, op.operand("filter"), op.operand("bias")
+    assert filter is not None
     w, dilations = filter.data, op.dilations
     is_depthwise = w.shape[1] == 1 and op.group == w.shape[0] > 1
     broken = is_depthwise and ctx.chip.generation == "B" and max(dilations) > 1

@@ -21,8 +21,8 @@ _CHANNELS_MOST = 4063
 
 @lowers(top.MatMul)
 def lower_matmul(ctx: Context, op: top.MatMul) -> Value:
-    x, right, bias = op.operands
-    assert x is not None and right is not None
+    x, right, bias = op.x, op.operand("right"), op.operand("bias")
+    assert right is not None
     if not right.is_const:
         from ...errors import UnsupportedError
 

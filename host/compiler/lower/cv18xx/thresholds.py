@@ -3,8 +3,9 @@
 Baseline: hw/cv18xx-quant.md section 2. Three kinds of op:
 
     INHERIT   Reshape, Permute, Pad: the result has its input's threshold
-    KEEP      MaxPool, LeakyRelu, PRelu: input and result share one: the result's entry when nobody else reads the input,
-              for MaxPool the smaller of both (measured: googlenet's mean cosine 0.962 -> 0.965)
+    KEEP      MaxPool, LeakyRelu, PRelu: input and result share one: LeakyRelu: the result's entry when nobody else reads
+              the input; MaxPool: the smaller of both (measured: googlenet's mean cosine 0.962 -> 0.965); PRelu, and
+              LeakyRelu with a slope outside 0..1: the larger, since the negative side matters as much
     FREE_RELU Relu, Clip, Concat: an input that only this op reads is produced with the result's threshold;
               any other input is requantised by the op
 
@@ -39,7 +40,8 @@ def unify(graph: Graph, table: Mapping[str, Any]) -> dict[str, float]:
                 th[x.name] = wanted
     for op in graph.ops:
         if isinstance(op, (*INHERIT, *KEEP)):
-            th[op.name] = min(th[op.operands[0].name], limits[op.name])  # type: ignore[union-attr]
+            x = th[op.operands[0].name]  # type: ignore[union-attr]
+            th[op.name] = max(x, th[op.name]) if _is_steep(op) else min(x, limits[op.name])
     return th
 
 
@@ -57,7 +59,14 @@ def _wanted_by(op: Op, x: Value, th: Mapping[str, float]) -> float | None:
     """The threshold that op would like its input x to have."""
     if isinstance(op, top.MaxPool):
         return min(th[x.name], th[op.name])
+    if _is_steep(op):
+        return max(th[x.name], th[op.name])
     return th[op.name] if isinstance(op, (*INHERIT, *KEEP, *FREE_RELU)) else None
+
+
+def _is_steep(op: Op) -> bool:
+    """A leaky relu whose negative side can exceed its positive side."""
+    return isinstance(op, top.PRelu) or (isinstance(op, top.LeakyRelu) and not 0 <= op.alpha <= 1)
 
 
 def _may_change(op: Op, x: Value, graph: Graph) -> bool:
