@@ -35,10 +35,16 @@ def read_stream(name: str) -> tuple[Chip, bytes]:
 
 
 @pytest.fixture
-def stream():
-    """A function: name of a vendor model -> (chip, stream); skips without the shared folder."""
+def shared():
+    """The shared folder; skips without it."""
     if not VENDOR.is_dir():
         pytest.skip(f"no folder {VENDOR}: set TPUFORGE_SHARED")
+    return SHARED
+
+
+@pytest.fixture
+def stream(shared):
+    """A function: name of a vendor model -> (chip, stream)."""
     return read_stream
 
 

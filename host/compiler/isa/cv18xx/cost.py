@@ -21,8 +21,11 @@ from .cost_tiu import (
     max_pool_cycles,
     mdsum_cycles,
 )
+from .stream_cost import Bounds, StreamCost, stream_cost
 
 __all__ = [
+    "Bounds",
+    "StreamCost",
     "arith_cycles",
     "avg_pool_cycles",
     "compressed_bytes",
@@ -36,6 +39,7 @@ __all__ = [
     "max_pool_cycles",
     "mdsum_cycles",
     "piece_traffic",
+    "stream_cost",
     "tdma_cycles",
     "transposed_matrix_traffic",
 ]

@@ -45,6 +45,20 @@ TDMA_KEYS = (
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """Lower bounds of a stream in cycles.
+
+    tiu: its TIU commands back to back; mac: its multiplications (8 bit) at the chip's peak rate;
+    ddr: its DDR bytes at the chip's rate without bursts and latencies. macs counts what is computed
+    (halo rows twice), including the padding of channels.
+    """
+
+    tiu_cycles: float
+    mac_cycles: float
+    ddr_cycles: float
+
+
+@dataclass(frozen=True)
 class StreamCost:
     """What one stream takes on a chip. Arrays have one entry per command, in stream order."""
 
@@ -55,6 +69,7 @@ class StreamCost:
     ddr_read: np.ndarray  # bytes each command reads from and writes to DDR
     ddr_written: np.ndarray
     ddr_traffic_cycles: np.ndarray  # cycles that the DDR side alone needs
+    macs: int  # multiplications of convolution, depthwise and matrix commands
 
     @property
     def total_cycles(self) -> float:
@@ -88,9 +103,11 @@ class StreamCost:
         return len(self.engine_is_tiu) - self.tiu_commands
 
     @property
-    def ddr_bound_cycles(self) -> float:
-        """Cycles that the bytes need at the chip's DDR rate, without bursts and latencies."""
-        return (self.ddr_read_bytes + self.ddr_write_bytes) / self.chip.ddr_bytes_per_cycle
+    def bounds(self) -> Bounds:
+        """What no schedule of these commands can beat (design.md section 6)."""
+        ddr = (self.ddr_read_bytes + self.ddr_write_bytes) / self.chip.ddr_bytes_per_cycle
+        peak = self.chip.lanes * self.chip.exec_units * self.chip.conv_macs_per_step
+        return Bounds(self.tiu_cycles, self.macs / peak, ddr)
 
     def ms(self, cycles: float) -> float:
         """Cycles as milliseconds."""
@@ -117,7 +134,8 @@ def stream_cost(
         cycles[~tiu], ddr_cycles[~tiu] = moved[:, 0], moved[:, 1]
         read[~tiu], written[~tiu] = moved[:, 2], moved[:, 3]
     start = timeline(commands, cycles)
-    return StreamCost(chip, cycles, start, tiu, read, written, ddr_cycles)
+    macs = sum(_each(words["tiu"], TIU_KEYS, tiu_macs))
+    return StreamCost(chip, cycles, start, tiu, read, written, ddr_cycles, macs)
 
 
 def _each(words: Any, names: Sequence[str], function: Callable[[dict[str, int]], Any]) -> list[Any]:
@@ -168,6 +186,18 @@ def tiu_cycles(chip: Chip, f: dict[str, int]) -> float:
         opd16=not f["opt_opd0_seg"], const=bool(f["opt_opd1_const"]),
         res_c_stride=f["res0_c_str"], quant=quant, **common,
     )  # fmt: skip
+
+
+def tiu_macs(f: dict[str, int]) -> int:
+    """Multiplications of a convolution, depthwise or matrix command; 0 for all others."""
+    outputs = f["res0_n"] * f["res0_c"] * f["res0_h"] * f["res0_w"]
+    if f["tsk_typ"] == CONV:
+        return outputs * f["opd1_h"] * f["opd1_w"] * f["opd0_c"]
+    if f["tsk_typ"] == MATRIX:
+        return outputs * f["opd1_n"]
+    if f["tsk_typ"] == WINDOW and f["tsk_eu_typ"] == DEPTHWISE:
+        return outputs * f["opd1_h"] * f["opd1_w"]
+    return 0
 
 
 def tdma_move(
