@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -66,3 +67,32 @@ def run_original(
         ) from None
     values |= {n: inputs[n] for n in inputs}
     return {n: np.asarray(values[t], np.float32) for n, t in found.items() if t in values}
+
+
+def declared_inputs(path: str | Path) -> list[tuple[str, list[int | None]]]:
+    """Name and dimensions (None: not fixed) of every input of a model that is not an
+    initialiser."""
+    from .frontend.onnx_file import read_model
+
+    model, _, _ = read_model(path)
+    constants = {i.name for i in model.graph.initializer}
+    return [
+        (i.name, [d.dim_value or None for d in i.type.tensor_type.shape.dim])
+        for i in model.graph.input
+        if i.name not in constants
+    ]
+
+
+def original_model(source: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
+    """The ONNX model with the weights of its side files."""
+    from onnx.external_data_helper import load_external_data_for_model
+
+    from .frontend.onnx_file import read_model
+
+    model, where, folder = read_model(source)
+    if folder is not None:
+        try:
+            load_external_data_for_model(model, str(folder))
+        except Exception as e:  # onnx raises whatever the file system or protobuf gives
+            raise UserInputError(f"{where}: its side files can not be read: {e}") from None
+    return model

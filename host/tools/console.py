@@ -82,3 +82,15 @@ class Progress:
         if tenth > self._tenth.get(label, 0):
             self._tenth[label] = tenth
             print(f"{label}: {done}/{total} ({100 * done // total} %)", file=sys.stderr, flush=True)
+
+
+class Terminal:
+    """The console of the commands, as the functions of tpuforge.compiler expect it
+    (api.Console)."""
+
+    say = staticmethod(say)
+    step = staticmethod(step)
+    progress = staticmethod(Progress)
+
+
+TERMINAL = Terminal()

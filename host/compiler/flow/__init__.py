@@ -1,0 +1,2 @@
+"""The three verbs: transform, calibrate, deploy (the commands of the same meaning are thin
+shells)."""

@@ -1,0 +1,396 @@
+"""deploy: float graph + calibration table -> verified model file (cli.md section 5)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..calibrate import CalibrationTable
+from ..chip import Chip, chip_named
+from ..errors import InternalError, OptionError, UserInputError
+from ..fileio import write_text
+from ..inputs import Source, load_inputs, read_npz, write_npz
+from ..ir import Graph
+from .console import SILENT, Console
+from .report import checked, first_bad, words
+from .simulator import simulate
+from .transform import PathLike, input_specs
+
+#: default limits (cosine, euclidean) of the quantised graph against the float one
+TOLERANCE = (0.8, 0.5)
+CORRECTNESS = (0.99, 0.90)
+_LOG = logging.getLogger("tpuforge")
+
+
+@dataclass
+class Deployed:
+    """path: the model file; graph: the quantised graph; compiled: model, program and command
+    stream; files: written.
+
+    inputs, expected, simulated: with a test input, the input, the outputs of the quantised graph
+    and of the file on the simulator (native types); reports: the comparisons that were made.
+    """
+
+    path: Path
+    graph: Graph
+    compiled: Any
+    files: list[Path] = field(default_factory=list)
+    inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    expected: dict[str, np.ndarray] = field(default_factory=dict)
+    simulated: dict[str, np.ndarray] = field(default_factory=dict)
+    reports: list[Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Checks:
+    """How the result is checked. reference: .npz with float tensors (None: run the float graph)."""
+
+    inputs: Sequence[Source]
+    reference: PathLike | Mapping[str, np.ndarray] | None = None
+    tolerance: Sequence[float] = TOLERANCE
+    correctness: Sequence[float] = CORRECTNESS
+    excepts: Sequence[str] = ()
+    compare_all: bool = False
+
+
+def deploy(
+    graph: Graph | PathLike,
+    table: CalibrationTable | PathLike,
+    chip: str | Chip,
+    model: PathLike,
+    *,
+    name: str | None = None,
+    quant_input: bool = False,
+    quant_output: bool = False,
+    quantize_table: Mapping[str, str] | PathLike | None = None,
+    opt: int = 2,
+    merge_weight: bool = False,
+    test_input: Sequence[Source] | None = None,
+    test_reference: PathLike | Mapping[str, np.ndarray] | None = None,
+    tolerance: Sequence[float] | None = None,
+    correctness: Sequence[float] | None = None,
+    excepts: Sequence[str] = (),
+    compare_all: bool = False,
+    keep: bool = False,
+    console: Console = SILENT,
+) -> Deployed:
+    """Quantise a float graph to INT8, compile it for a chip, write the .cvimodel and check it on a
+    test input.
+
+    graph: a Top graph or its .mlir file. table: calibration table or its file. The quantised graph
+    is compared with the float one within `tolerance`; then the file, run on the simulator, must
+    give the bytes of the quantised graph. A file that fails is renamed to <model>.failed. Beside
+    the model: <prefix>_tpu.mlir, <prefix>_final.mlir, _weight_map.csv and <model>_tensor_info.txt;
+    prefix = <name>_<chip>_int8_sym.
+
+    Raises UserInputError (also: a comparison that misses its tolerance; the first bad layer is
+    named), OptionError, UnsupportedError, DoesNotFitError.
+    """
+    from ..lower import lower
+
+    target = chip if isinstance(chip, Chip) else chip_named(chip)
+    path = _model_path(model)
+    top = graph if isinstance(graph, Graph) else read_top(graph)
+    thresholds = table if isinstance(table, CalibrationTable) else _read_table(table)
+    exceptions = _quantize_table(quantize_table)
+    checks = None
+    if test_input:
+        limits = {
+            "tolerance": tuple(tolerance or TOLERANCE),
+            "correctness": tuple(correctness or CORRECTNESS),
+        }
+        checks = Checks(
+            tuple(test_input),
+            test_reference,
+            excepts=tuple(excepts),
+            compare_all=compare_all,
+            **limits,
+        )
+    prefix = f"{name or top.name}_{target.name}_int8_sym"
+    with console.step(f"quantise to INT8 for {target.name}"):
+        tpu = lower(
+            top,
+            thresholds,
+            target,
+            quant_input=quant_input,
+            quant_output=quant_output,
+            quantize_table=exceptions,
+        )
+    result = Deployed(path, tpu, None)
+    _write_quantised(result, prefix)
+    if checks is not None:
+        _check_quantised(result, top, checks, prefix, keep, console)
+    with console.step("schedule and emit"):
+        result.compiled = _compile(tpu, target, opt, path.parent / "_weight_map.csv", merge_weight)
+    _write_files(result, prefix, console)
+    if checks is not None:
+        _check_simulated(result, checks, prefix, keep, console)
+    return result
+
+
+# ---- reading
+def _model_path(model: PathLike) -> Path:
+    path = Path(model)
+    if path.suffix != ".cvimodel":
+        raise OptionError(f"{path}: the model file of a CV18xx chip must end in .cvimodel")
+    if path.with_suffix("").is_file():
+        _LOG.info("%s is a plain file: no folder of that name is made", path.with_suffix(""))
+    return path
+
+
+def read_top(path: PathLike) -> Graph:
+    """The Top graph of a .mlir file and its weights."""
+    from ..fileio import existing_file
+    from ..ir.text import read
+
+    existing_file(path, "the float graph that model_transform writes")
+    return read(Path(path))
+
+
+def _read_table(path: PathLike) -> CalibrationTable:
+    from ..calibrate import read_table
+
+    return read_table(path)
+
+
+def _quantize_table(table: Mapping[str, str] | PathLike | None) -> dict[str, str]:
+    if table is None or isinstance(table, Mapping):
+        return dict(table or {})
+    from ..calibrate import read_quantize_table
+
+    return dict(read_quantize_table(table))
+
+
+# ---- making
+def _compile(tpu: Graph, chip: Chip, opt: int, map_path: Path, merge_weight: bool) -> Any:
+    from ... import __version__
+    from ..emit.cv18xx.compile import compile_graph
+    from ..format.weight_map import parse
+
+    known = None
+    if merge_weight and map_path.is_file():
+        known = parse(map_path.read_text(), str(map_path))
+    return compile_graph(
+        tpu, chip, opt=opt, weight_map=known, compiler_version=f"tpuforge {__version__}"
+    )
+
+
+def _write_quantised(result: Deployed, prefix: str) -> None:
+    from ..ir.text import write
+
+    path = result.path.with_name(f"{prefix}_tpu.mlir")
+    weights = path.with_name(f"{prefix}_tpu_weight.npz")
+    write(result.graph, path, weights)
+    result.files += [path, weights]
+
+
+def _write_final(result: Deployed, prefix: str) -> None:
+    """The quantised graph once more, followed by where the compiled file keeps its tensors."""
+    from ..ir.text import to_text
+
+    path = result.path.with_name(f"{prefix}_final.mlir")
+    rows = [
+        f"//   {t.name} {t.offset:#x} {t.dtype.word} {list(t.shape)}"
+        for p in result.compiled.model.programs
+        for t in p.tensors
+    ]
+    notes = [
+        f"// {result.path.name}: tensors in memory (address code, type, shape); the others stay "
+        "in local memory",
+        *rows,
+    ]
+    text = to_text(result.graph, f"{prefix}_tpu_weight.npz").rstrip("\n")
+    result.files.append(write_text(path, "\n".join([text, *notes]) + "\n"))
+
+
+def _write_files(result: Deployed, prefix: str, console: Console) -> None:
+    from ..format import cvimodel
+    from ..format.weight_map import render
+
+    path, compiled = result.path, result.compiled
+    cvimodel.save(compiled.model, path)
+    beside = path.parent
+    write_text(beside / "_weight_map.csv", render(compiled.weight_map))
+    write_text(path.with_name(f"{path.stem}_tensor_info.txt"), tensor_info(compiled.model))
+    result.files += [
+        path,
+        beside / "_weight_map.csv",
+        path.with_name(f"{path.stem}_tensor_info.txt"),
+    ]
+    _write_final(result, prefix)
+    console.say(f"Saving {path}")
+
+
+def tensor_info(model: Any) -> str:
+    """The diagnostic list of section 15.5: one row per tensor of the file that lies in DDR."""
+    columns = (
+        "layer_id, tensor_name, inGroup, ignore, gaddr, g_shape, lg_idx_slice, laddr, qtype, "
+        "qscale. "
+    )
+    lines = []
+    for number, program in enumerate(model.programs, 1):
+        lines.append(f"Cmdbuf{number}: {columns}")
+        for index, t in enumerate(program.tensors):
+            shape = ",".join(str(d) for d in t.shape)
+            row = (
+                index,
+                t.name,
+                "false",
+                "false",
+                t.offset,
+                shape,
+                "x",
+                "x",
+                t.dtype.word,
+                f"{t.qscale:.6f}",
+            )
+            lines.append(" ".join(str(field) for field in row))
+    return "\n".join(lines) + "\n"
+
+
+# ---- checking
+def _check_quantised(
+    result: Deployed, top: Graph, checks: Checks, prefix: str, keep: bool, console: Console
+) -> None:
+    """Steps 1 to 3 of section 5.4; UserInputError naming the first layer, in order, that misses the
+    tolerance."""
+    from ..tpu.interpreter import dequantised, run
+
+    result.inputs = load_inputs(input_specs(top), checks.inputs, console.say)
+    reference = _reference(result, top, checks, console)
+    tpu = result.graph
+    with console.step("run the quantised graph"):
+        values = run(tpu, native_inputs(tpu, result.inputs), keep="all")
+    result.expected = {v.name: values[v.name] for v in tpu.outputs}
+    real = as_top_names(dequantised(tpu, values), top, tpu)
+    if keep:
+        result.files.append(write_npz(result.path.with_name(f"{prefix}_tpu_outputs.npz"), real))
+    outputs = {v.name for v in top.outputs}
+    wanted = {n: x for n, x in real.items() if checks.compare_all or n in outputs}
+    report = checked(
+        wanted,
+        reference,
+        checks.tolerance,
+        checks.excepts,
+        ("quantised graph", "float graph"),
+        console,
+    )
+    result.reports.append(report)
+    if report.first_failed is not None:
+        layer = first_bad(real, _float_run(top, result.inputs), checks.tolerance, checks.excepts)
+        place = (
+            f"first bad layer in the order of computation: {words(layer)}"
+            if layer
+            else "every layer alone is within it"
+        )
+        raise UserInputError(
+            f"the quantised graph misses the tolerance {', '.join(map(str, checks.tolerance))} "
+            f"at {words(report.first_failed)}; "
+            f"{place}. Calibrate on more or better pictures, or lower the tolerance"
+        )
+    if not report.passed:
+        raise UserInputError(
+            "the test reference has no tensor of this network: nothing could be compared"
+        )
+
+
+def _reference(
+    result: Deployed, top: Graph, checks: Checks, console: Console
+) -> Mapping[str, np.ndarray]:
+    if isinstance(checks.reference, Mapping):
+        return checks.reference
+    if checks.reference is not None:
+        return read_npz(checks.reference)
+    with console.step("run the float graph"):
+        values = _float_run(top, result.inputs)
+    path = result.path.with_name(f"{top.name}_top_outputs.npz")
+    write_npz(path, values)
+    result.files.append(path)
+    return values
+
+
+def _float_run(top: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    from ..top.reference import Reference
+
+    return Reference(top, "all").run(inputs)
+
+
+def native_inputs(tpu: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Float inputs as the types of the quantised graph: x / scale rounded half away from zero,
+    clipped (section 9)."""
+    native = {}
+    for v in tpu.inputs:
+        x = inputs[v.name]
+        if v.type.dtype == "i8":
+            scaled = x.astype(np.float32) / np.float32(v.type.scale or 1.0)
+            x = np.clip(np.trunc(scaled + np.copysign(np.float32(0.5), scaled)), -128, 127).astype(
+                np.int8
+            )
+        native[v.name] = x
+    return native
+
+
+def as_top_names(values: Mapping[str, np.ndarray], top: Graph, tpu: Graph) -> dict[str, np.ndarray]:
+    """Values of the quantised graph under the names and shapes of the Top graph: an output cast to
+    float has the suffix _f32, and every activation four dimensions. Values that the Top graph does
+    not have are left out."""
+    shapes = {v.name: v.shape for v in top.values()}
+    found = {}
+    renamed = {t.name: v.name for v, t in zip(top.outputs, tpu.outputs, strict=True)}
+    for name, x in values.items():
+        own = renamed.get(name, name)
+        if own in shapes and x.size == np.prod(shapes[own], dtype=np.int64):
+            found[own] = x.reshape(shapes[own])
+    return {n: found[n] for n in shapes if n in found}
+
+
+def _check_simulated(
+    result: Deployed, checks: Checks, prefix: str, keep: bool, console: Console
+) -> None:
+    """Step 5 of section 5.4: the file on the simulator gives the bytes of the quantised graph."""
+    with console.step(f"run {result.path.name} on the simulator"):
+        try:
+            result.simulated = simulate(result.path, native_inputs(result.graph, result.inputs))
+        except Exception:
+            _fail(result)
+            raise
+    expected = {n: x for n, x in result.expected.items() if n not in set(checks.excepts)}
+    simulated = {
+        n: result.simulated[n].reshape(x.shape)
+        for n, x in expected.items()
+        if n in result.simulated
+    }
+    if keep:
+        result.files.append(
+            write_npz(result.path.with_name(f"{prefix}_model_outputs.npz"), result.simulated)
+        )
+    report = checked(
+        simulated, expected, checks.correctness, (), ("model file", "quantised graph"), console
+    )
+    result.reports.append(report)
+    bad = [n for n, x in expected.items() if n not in simulated or not equal(simulated[n], x)]
+    if bad:
+        failed = _fail(result)
+        raise InternalError(
+            f"{failed}: the compiled file does not compute what the quantised graph says "
+            f"({', '.join(bad)}); this is a bug of "
+            "tpuforge: please report it with the model. As a way round, try another --opt"
+        )
+
+
+def equal(a: np.ndarray, b: np.ndarray) -> bool:
+    """Same type, shape and bytes."""
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _fail(result: Deployed) -> Path:
+    failed = result.path.with_name(result.path.name + ".failed")
+    os.replace(result.path, failed)
+    result.files = [failed if f == result.path else f for f in result.files]
+    return failed
