@@ -1,0 +1,102 @@
+/* Inner loops, one set per instruction set; all sets give identical bytes.
+ *
+ * "Unit": 32 bits holding one pixel of 4 channels (bytes, gemm8), of 2 channels (int16, gemm16)
+ * or of 1 channel (float, gemm_f32). Readers may read up to 64 units behind the last one used.
+ */
+#ifndef TPUFORGE_SIM_KERNELS_H
+#define TPUFORGE_SIM_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "internal.h"
+
+#define GEMM_ROWS 6
+#define GEMM_COLS 64
+
+/* acc[r][i] += sum over k of <w[r] unit k, b[offs[k] + i]>, r < rows, i < cols.
+ * gemm8: b unsigned bytes, w signed bytes; gemm16: int16 pairs; gemm_f32: float, product exact,
+ * additions truncated, in order of k (operands small enough that nothing overflows). */
+typedef struct {
+    const uint32_t *b, *offs;
+    uint32_t k, rows, cols;
+    const uint8_t *w[GEMM_ROWS];
+    int32_t (*acc)[GEMM_COLS];
+} gemm_job;
+
+/* One row of tensor arithmetic, see arith.c. Strides in bytes; b constant when sb == 0 and
+ * cb set. */
+typedef struct {
+    uint8_t eu, a_wide, a_signed, b_wide, b_signed, res_wide, res_signed, b_const, quant, res_add;
+    uint8_t left_shift;
+    const post_stage *post;
+    const uint8_t *a, *a_hi, *b, *b_hi;
+    uint8_t *r, *r_hi;
+    uint32_t wa, wb, wr; /* element strides */
+    int32_t constant;
+} arith_job;
+
+typedef struct {
+    const char *name;
+    void (*pack4)(uint32_t *dst, const uint8_t *const p[4], size_t n, uint32_t flip);
+    void (*pack2)(uint32_t *dst, const uint8_t *p0, const uint8_t *p1, size_t n, int is_signed);
+    void (*gemm8)(const gemm_job *); /* NULL: use gemm16 */
+    void (*gemm16)(const gemm_job *);
+    void (*gemm_f32)(const gemm_job *);
+    int32_t (*sum8)(const uint8_t *w, size_t n); /* sum of signed bytes */
+    /* acc[i] += sum over pairs t of (t0: taps[2t][i], t1: taps[2t+1][i]) . w[t] (two int16) */
+    void (*taps16)(int32_t *acc, const int16_t *const *taps, const int32_t *w, size_t pairs,
+                   size_t n);
+    /* acc[i] += taps[t][i] * w[t], truncated additions in order of t */
+    void (*taps_f32)(float *acc, const float *const *taps, const float *w, size_t taps_n,
+                     size_t n);
+    /* acc[i] = max (min) over acc[i] and all taps */
+    void (*max8)(uint8_t *acc, const uint8_t *const *taps, size_t taps_n, size_t n, int is_signed,
+                 int is_min);
+    void (*widen8)(int16_t *dst, const uint8_t *src, size_t n, int is_signed);
+    void (*post8)(uint8_t *dst, const int32_t *acc, size_t n, const post_stage *p);
+    void (*arith_row)(const arith_job *j, size_t n);
+    void (*lookup8)(uint8_t *dst, const uint8_t *src, size_t n, const uint8_t *table);
+} kernel_set;
+
+extern const kernel_set kernels_scalar;
+#if defined(__x86_64__)
+extern const kernel_set kernels_avx2;
+extern const kernel_set kernels_avx512vnni;
+#endif
+
+/* The set in use, chosen once per process. */
+const kernel_set *kernels_get(void);
+
+/* Result stage of one accumulator, without the clamp (hw/cv18xx-tiu.md sections 3.1, 3.2). */
+static inline int32_t post_r(int32_t x, const post_stage *p) {
+    const unsigned s = (unsigned)p->shift;
+    if (s == 0) {
+        return x;
+    }
+    if (!p->round) {
+        return p->arith ? x >> s : (int32_t)((uint32_t)x >> s);
+    }
+    if (p->arith) {
+        return (int32_t)((uint32_t)(x >> (s - 1)) + 1u) >> 1;
+    }
+    return (int32_t)((((uint32_t)x >> (s - 1)) + 1u) >> 1);
+}
+
+static inline int64_t post_q(int32_t acc, int32_t m, int shift) {
+    if (shift < 0) {
+        acc = shift > -32 ? (int32_t)((uint32_t)acc << -shift) : 0;
+        shift = 0;
+    }
+    const int64_t q = ((int64_t)acc * m + (INT64_C(1) << 30)) >> 31;
+    const int64_t mask = (INT64_C(1) << shift) - 1, rem = q & mask;
+    const int64_t threshold = (mask >> 1) + (q < 0);
+    return (q >> shift) + (rem > threshold);
+}
+
+static inline int32_t post_value(int32_t acc, const post_stage *p) {
+    const int64_t v = p->quant ? post_q(acc, p->mult, p->shift) : post_r(acc, p);
+    return v < p->lo ? p->lo : v > p->hi ? p->hi : (int32_t)v;
+}
+
+#endif
