@@ -56,6 +56,8 @@ def zoo(shared_dir: Path, request: pytest.FixtureRequest) -> Callable[..., Path]
     """
 
     def find(name: str, batch: int = 1) -> Path:
+        if name not in json.loads((shared_dir / "zoo" / "zoo.json").read_text()):
+            pytest.fail(f"{name} is no network of zoo.json")
         if name in SMALL_NETWORKS and batch == 1:
             return shared_dir / "zoo" / f"{name}.onnx"
         if not any(request.node.get_closest_marker(m) for m in ("model", "parity", "board")):
