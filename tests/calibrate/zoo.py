@@ -1,7 +1,9 @@
-"""A FloatModel straight from an ONNX file of the zoo, without our front end (an independent way to the same tensors).
+"""A FloatModel straight from an ONNX file of the zoo, without our front end (an independent way to
+the same tensors).
 
-Convolution or addition followed by its only user Relu/Clip is one operator named after the last (cli.md section 3.4). As in
-the vendor's tables, a 1x1 convolution without activation whose only user is a 1x1 convolution is one operator with it.
+Convolution or addition followed by its only user Relu/Clip is one operator named after the last
+(cli.md section 3.4). As in the vendor's tables, a 1x1 convolution without activation whose only
+user is a 1x1 convolution is one operator with it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from pathlib import Path
 
 import onnx
 from onnx import shape_inference
-
 from tpuforge.compiler.calibrate.floatmodel import FloatModel, FloatOp
 from tpuforge.compiler.calibrate.preprocess import Preprocess
 from tpuforge.compiler.calibrate.samples import InputSpec
@@ -30,13 +31,17 @@ def float_model(path: str | Path, preprocessing: dict) -> FloatModel:
     constants = {i.name for i in graph.initializer}
     given = [v for v in graph.input if v.name not in constants]
     infos = {v.name: v for v in [*given, *graph.value_info, *graph.output]}
-    shape_of = {n: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for n, v in infos.items()}
+    shape_of = {
+        n: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for n, v in infos.items()
+    }
     renamed, ops, fused = {v.name: v.name for v in given}, [], set()
     for node in graph.node:
         if id(node) in fused:
             continue
         last = node
-        while (after := users.get(last.output[0], [])) and len(after) == 1 and joins(last, after[0]):
+        while (
+            (after := users.get(last.output[0], [])) and len(after) == 1 and joins(last, after[0])
+        ):
             last = after[0]
             fused.add(id(last))
         name = f"{last.output[0]}_{last.op_type}"
@@ -50,16 +55,27 @@ def float_model(path: str | Path, preprocessing: dict) -> FloatModel:
     outputs = tuple(renamed[o.name] for o in graph.output)
     del graph.output[:], graph.value_info[:]
     graph.output.extend(
-        onnx.helper.make_tensor_value_info(t, onnx.TensorProto.FLOAT, shapes[t]) for op in ops for t in op.outputs
+        onnx.helper.make_tensor_value_info(t, onnx.TensorProto.FLOAT, shapes[t])
+        for op in ops
+        for t in op.outputs
     )
-    inputs = tuple(InputSpec(v.name, shapes[v.name], Preprocess.from_attrs(shapes[v.name], preprocessing)) for v in given)
+    inputs = tuple(
+        InputSpec(v.name, shapes[v.name], Preprocess.from_attrs(shapes[v.name], preprocessing))
+        for v in given
+    )
     return FloatModel(proto, inputs, tuple(ops), outputs, shapes)
 
 
 def joins(first: onnx.NodeProto, second: onnx.NodeProto) -> bool:
     if first.op_type in ("Conv", "Add", "Gemm") and second.op_type in ("Relu", "Clip"):
         return True
-    kernels = [list(a.ints) for n in (first, second) if n.op_type == "Conv" for a in n.attribute if a.name == "kernel_shape"]
+    kernels = [
+        list(a.ints)
+        for n in (first, second)
+        if n.op_type == "Conv"
+        for a in n.attribute
+        if a.name == "kernel_shape"
+    ]
     return kernels == [[1, 1], [1, 1]]
 
 

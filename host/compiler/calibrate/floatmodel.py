@@ -1,4 +1,6 @@
-"""The float network as calibration sees it: an ONNX model, its named tensors in order, and the operator behind each."""
+"""The float network as calibration sees it: an ONNX model, its named tensors in order, and the
+operator behind each.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from .samples import InputSpec
 
 @dataclass(frozen=True)
 class FloatOp:
-    """An operator with the activations it reads and writes. kind: the Top name (Conv, MatMul, Add, ...)."""
+    """An operator with the activations it reads and writes. kind: the Top name (Conv, MatMul, Add,
+    ...).
+    """
 
     kind: str
     inputs: tuple[str, ...]
@@ -28,7 +32,9 @@ class FloatOp:
 
 @dataclass(frozen=True)
 class FloatModel:
-    """proto: ONNX with every tensor of `tensors` under its name; shapes: of those tensors, with batch."""
+    """proto: ONNX with every tensor of `tensors` under its name; shapes: of those tensors, with
+    batch.
+    """
 
     proto: onnx.ModelProto
     inputs: tuple[InputSpec, ...]
@@ -45,7 +51,11 @@ class FloatModel:
             to_onnx(graph, computed),
             tuple(input_spec(op) for op in graph.ops if type(op).__name__ == "Input"),
             tuple(
-                FloatOp(type(op).__name__, tuple(dict.fromkeys(v.name for v in op.inputs())), tuple(r.name for r in op.results))
+                FloatOp(
+                    type(op).__name__,
+                    tuple(dict.fromkeys(v.name for v in op.inputs())),
+                    tuple(r.name for r in op.results),
+                )
                 for op in ops
             ),
             tuple(v.name for v in graph.outputs),
@@ -61,8 +71,14 @@ class FloatModel:
 def input_spec(op: object) -> InputSpec:
     """The InputSpec of a top.Input."""
     value, attrs = op.results[0], op.attrs  # type: ignore[attr-defined]
-    picture = attrs.get("do_preprocess") and attrs.get("channel_format") != "none" and len(value.shape) == 4
-    return InputSpec(value.name, value.shape, Preprocess.from_attrs(value.shape, attrs) if picture else None)
+    picture = (
+        attrs.get("do_preprocess")
+        and attrs.get("channel_format") != "none"
+        and len(value.shape) == 4
+    )
+    return InputSpec(
+        value.name, value.shape, Preprocess.from_attrs(value.shape, attrs) if picture else None
+    )
 
 
 class Runner:
@@ -71,9 +87,17 @@ class Runner:
     `run` returns the same arrays every time: use them before the next call.
     """
 
-    def __init__(self, proto: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str],
-                 shapes: Mapping[str, tuple[int, ...]], threads: int):  # fmt: skip
-        self.session = ort.InferenceSession(proto.SerializeToString(), session_options(threads), ["CPUExecutionProvider"])
+    def __init__(
+        self,
+        proto: onnx.ModelProto,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        shapes: Mapping[str, tuple[int, ...]],
+        threads: int,
+    ):
+        self.session = ort.InferenceSession(
+            proto.SerializeToString(), session_options(threads), ["CPUExecutionProvider"]
+        )
         self.binding = self.session.io_binding()
         self.inputs = {n: np.zeros(shapes[n], np.float32) for n in inputs}
         self.outputs = {n: np.zeros(shapes[n], np.float32) for n in outputs}
@@ -117,15 +141,18 @@ class Parts:
     def of(self, op: FloatOp) -> onnx.ModelProto:
         """A model with the nodes from op.inputs to op.outputs."""
         indices, constants = self._between(set(op.inputs), op.outputs)
-        info = lambda n: helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, self.model.shapes[n])  # noqa: E731
-        proto = onnx.ModelProto()
-        proto.CopyFrom(onnx.ModelProto(ir_version=self.model.proto.ir_version, opset_import=self.model.proto.opset_import))
+        whole = self.model.proto
+        proto = onnx.ModelProto(ir_version=whole.ir_version, opset_import=whole.opset_import)
         proto.graph.name = op.outputs[0]
         proto.graph.node.extend(self.nodes[i] for i in indices)
         proto.graph.initializer.extend(self.constants[c] for c in constants)
-        proto.graph.input.extend(info(n) for n in op.inputs)
-        proto.graph.output.extend(info(n) for n in op.outputs)
+        proto.graph.input.extend(self._info(n) for n in op.inputs)
+        proto.graph.output.extend(self._info(n) for n in op.outputs)
         return proto
+
+    def _info(self, name: str) -> onnx.ValueInfoProto:
+        shape = self.model.shapes[name]
+        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
 
     def _between(self, start: set[str], ends: Iterable[str]) -> tuple[list[int], list[str]]:
         indices: set[int] = set()
@@ -139,7 +166,9 @@ class Parts:
                 constants[name] = None
                 continue
             if name not in self.index:
-                raise InternalError(f"the float model computes {ends} from {name!r}, which is no tensor of the graph")
+                raise InternalError(
+                    f"the float model computes {ends} from {name!r}, which the graph does not hold"
+                )
             if self.index[name] not in indices:
                 indices.add(self.index[name])
                 waiting.extend(self.nodes[self.index[name]].input)

@@ -9,11 +9,12 @@ MAX_BINS = 8_000_000
 
 
 class Histogram:
-    """Counts of |x| > 0 in bins of equal width; the range grows with the data, old counts are never re-binned.
+    """Counts of |x| > 0 in bins of equal width; the range grows with the data, old counts are never
+    re-binned.
 
     First sample:  range = abs_max, width = range / (bins - 1), bin = floor(|x| / width + 0.5).
-    A sample beyond the range:  step = range / bins, inc = floor((abs_max - range) / step) + 1, bins += inc,
-    range += inc * step; old counts stay in the first bins.  Memory: one counter per bin.
+    A sample beyond the range:  step = range / bins, inc = floor((abs_max - range) / step) + 1, bins
+    += inc, range += inc * step; old counts stay in the first bins.  Memory: one counter per bin.
     """
 
     def __init__(self, bins: int = 2048):
@@ -49,7 +50,9 @@ class Histogram:
 
 
 def count_bins(x: np.ndarray, width: float, bins: int, signed: bool = True) -> np.ndarray:
-    """counts[floor(|x| / width + 0.5)] for x != 0; int64 of length `bins`. |x| must not exceed width * (bins - 1)."""
+    """counts[floor(|x| / width + 0.5)] for x != 0; int64 of length `bins`. |x| must not exceed
+    width * (bins - 1).
+    """
     flat = x.reshape(-1)
     counts = np.zeros(bins, np.int64)
     value = np.empty(min(_CHUNK, flat.size), np.float32)

@@ -1,4 +1,6 @@
-"""The KL threshold: the range whose 128-level histogram loses least information (cli.md section 13.2)."""
+"""The KL threshold: the range whose 128-level histogram loses least information (cli.md section
+13.2).
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,10 @@ _TINY = np.float32(1e-30)
 def kl_threshold(counts: np.ndarray, width: float, abs_max: float | None = None) -> float:
     """width * 128 * m for the first m with the smallest divergence, at most abs_max.
 
-    counts: histogram of |x|, any length >= 1. For m = 1, 2, ..., i = 128 m: P = counts[:i] with the mass beyond added to
-    bin i - 1, over the total; Q = counts[:i] summed in 128 groups of m bins, each sum spread over the non-empty bins of
-    its group, over the sum of counts[:i]; divergence = sum P (log10(P + 1e-30) - log10(Q + 1e-30)), P and Q float32.
+    counts: histogram of |x|, any length >= 1. For m = 1, 2, ..., i = 128 m: P = counts[:i] with the
+    mass beyond added to bin i - 1, over the total; Q = counts[:i] summed in 128 groups of m bins,
+    each sum spread over the non-empty bins of its group, over the sum of counts[:i]; divergence =
+    sum P (log10(P + 1e-30) - log10(Q + 1e-30)), P and Q float32.
     """
     hist = np.asarray(counts, np.float64)
     hist = np.concatenate([hist, np.zeros(-hist.size % LEVELS)])
@@ -25,7 +28,10 @@ def kl_threshold(counts: np.ndarray, width: float, abs_max: float | None = None)
     if not total:
         return abs_max or 0.0
     head = np.cumsum(hist)
-    divergences = [_divergence(hist[: LEVELS * m], m, head[LEVELS * m - 1], total) for m in range(1, hist.size // LEVELS + 1)]
+    divergences = [
+        _divergence(hist[: LEVELS * m], m, head[LEVELS * m - 1], total)
+        for m in range(1, hist.size // LEVELS + 1)
+    ]
     threshold = width * LEVELS * (1 + int(np.argmin(divergences)))
     return threshold if abs_max is None else min(threshold, abs_max)
 

@@ -1,7 +1,7 @@
 """Threshold methods as streaming statistics of one tensor (cli.md sections 13.1 to 13.3).
 
-A statistic sees the tensor once per sample (`add`) and gives the threshold at the end; its memory does not grow with the
-number of samples (percentile keeps only the largest 0.01 % of the values).
+A statistic sees the tensor once per sample (`add`) and gives the threshold at the end; its memory
+does not grow with the number of samples (percentile keeps only the largest 0.01 % of the values).
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from .kl import kl_threshold
 
 METHODS = ("kl", "max", "mse", "percentile9999", "aciq_laplace", "aciq_gauss")
 ALIASES = {
-    "percentile": "percentile9999", "aciq": "aciq_laplace", "use_kl": "kl", "use_max": "max", "use_mse": "mse",
-    "use_percentile9999": "percentile9999", "use_aciq_laplace": "aciq_laplace", "use_aciq_gauss": "aciq_gauss",
-}  # fmt: skip
+    "percentile": "percentile9999",
+    "aciq": "aciq_laplace",
+    **{f"use_{m}": m for m in METHODS},  # words of --debug_cmd in 2023
+}
 TUNED = frozenset({"kl", "aciq_laplace", "aciq_gauss"})
 SMALLEST = 1e-5
 _LAPLACE, _GAUSS = 9.89675982, 3.92403337
@@ -85,7 +86,8 @@ class MeanOfSamples:
 class MSE(MeanOfSamples):
     """Clipping value with the least squared error, by a fixed point (section 13.3).
 
-    s <- S / (A + B): S, B = sum and count of |x| > s, A = count(|x| <= s) * 4^-8 / 3 / u, u = 4 for x >= 0, else 1.
+    s <- S / (A + B): S, B = sum and count of |x| > s, A = count(|x| <= s) * 4^-8 / 3 / u, u = 4 for
+    x >= 0, else 1.
     """
 
     def one(self, x: np.ndarray, lo: float, hi: float) -> float:
@@ -95,7 +97,10 @@ class MSE(MeanOfSamples):
             return 0.0
         s = float(size.sum(dtype=np.float64)) / nonzero
         inner = 4.0**-8 / 3 / (4 if abs(lo) < 1e-6 else 1)
-        floor, above = s, size[size > s]  # all values beyond `floor`: enough while s does not fall below it
+        floor, above = (
+            s,
+            size[size > s],
+        )  # all values beyond `floor`: enough while s does not fall below it
         for _ in range(20):
             if s < floor:
                 floor, above = s, size[size > s]
@@ -115,16 +120,25 @@ class AciqLaplace(MeanOfSamples):
     """9.89675982 * mean(|x - mean(x)|)."""
 
     def one(self, x: np.ndarray, lo: float, hi: float) -> float:
-        return _LAPLACE * float(np.abs(x - x.mean(dtype=np.float64).astype(np.float32)).mean(dtype=np.float64))
+        return _LAPLACE * float(
+            np.abs(x - x.mean(dtype=np.float64).astype(np.float32)).mean(dtype=np.float64)
+        )
 
 
 class AciqGauss(MeanOfSamples):
-    """3.92403337 * (max - min) * 0.175 * (1 + sqrt(pi ln 4)) / sqrt(2 ln N); N = elements of one sample."""
+    """3.92403337 * (max - min) * 0.175 * (1 + sqrt(pi ln 4)) / sqrt(2 ln N); N = elements of one
+    sample.
+    """
 
     def one(self, x: np.ndarray, lo: float, hi: float) -> float:
         if x.size < 2:
             return math.inf
-        sigma = (hi - lo) * 0.175 * (1 + math.sqrt(math.pi * math.log(4))) / math.sqrt(2 * math.log(x.size))
+        sigma = (
+            (hi - lo)
+            * 0.175
+            * (1 + math.sqrt(math.pi * math.log(4)))
+            / math.sqrt(2 * math.log(x.size))
+        )
         return _GAUSS * sigma
 
 
@@ -147,7 +161,9 @@ class Largest:
             self.floor = float(pool.min())
 
     def percentile(self, p: float) -> float:
-        """n = values seen, k = floor(n (1 - p/100)) + 1, phi = frac(p/100 (n-1)): t0 + phi (t1 - t0) of the k largest."""
+        """n = values seen, k = floor(n (1 - p/100)) + 1, phi = frac(p/100 (n-1)): t0 + phi (t1 -
+        t0) of the k largest.
+        """
         k = count_beyond(self.seen, p)
         t = np.sort(self.kept)[-k:].astype(np.float64)
         if k == 1 or t.size == 1:
@@ -157,7 +173,9 @@ class Largest:
 
 
 def count_beyond(n: int, p: float) -> int:
-    """How many of n values lie at or beyond percentile p (one more than an ordinary percentile would look at)."""
+    """How many of n values lie at or beyond percentile p (one more than an ordinary percentile
+    would look at).
+    """
     return int(n * (1 - p / 100)) + 1
 
 
@@ -194,7 +212,9 @@ class AbsPercentile:
 
 
 def percent_of(index: int, tensors: int) -> float:
-    """p of tensor number `index` of `tensors`: 99.99 for the first, nearly 99.999999 for the last."""
+    """p of tensor number `index` of `tensors`: 99.99 for the first, nearly 99.999999 for the
+    last.
+    """
     return 99.99 + index * (99.999999 - 99.99) / tensors
 
 
@@ -208,8 +228,10 @@ def make_statistic(method: str, *, bins: int, index: int, tensors: int, expected
 
 
 def tail_that_uses_max(kinds: Sequence[str], is_max: Sequence[bool]) -> int:
-    """How many of the last tensors use abs_max with mse and aciq: walking back over at most five, until one's percentile
-    is not its maximum, or after a Conv or MatMul output. Both arguments describe the tensors from the last backwards."""
+    """How many of the last tensors use abs_max with mse and aciq: walking back over at most five,
+    until one's percentile is not its maximum, or after a Conv or MatMul output. Both arguments
+    describe the tensors from the last backwards.
+    """
     count = 0
     for kind, maximal in list(zip(kinds, is_max, strict=True))[:5]:
         if not maximal:

@@ -1,9 +1,12 @@
-"""Image preprocessing, exactly as cli.md section 10: decode, resize, crop, channel order, normalise.
+"""Image preprocessing, exactly as cli.md section 10: decode, resize, crop, channel order,
+normalise.
 
     y = (x - mean) * scale        new dialect, float32, per channel in MODEL order
-    y = x * S - M'                folded (old dialect): S = scale, M' = mean * scale rounded once to float32 (10.4)
+    y = x * S - M'                folded (old dialect): S = scale, M' = mean * scale rounded once to
+    float32 (10.4)
 
-The resize is OpenCV's INTER_LINEAR on uint8, which is the 11-bit fixed-point rule of section 10.3 bit for bit.
+The resize is OpenCV's INTER_LINEAR on uint8, which is the 11-bit fixed-point rule of section 10.3
+bit for bit.
 """
 
 from __future__ import annotations
@@ -19,21 +22,28 @@ import numpy as np
 
 from ..errors import OptionError, UnsupportedError, UserInputError
 
-#: what `Preprocess.load` takes: a file, a uint8 picture (H, W, C in blue-green-red order) or a float array ready to use
+#: what `Preprocess.load` takes: a file, a uint8 picture (H, W, C in blue-green-red order) or a
+#: float array ready to use
 Source = str | os.PathLike[str] | np.ndarray
 
 IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "jfif", "png", "bmp"})
 CHANNELS = {"bgr": 3, "rgb": 3, "gray": 1, "rgba": 4, "rgbd": 4}
 _BAYER = frozenset({"gbrg", "grbg", "bggr", "rggb"})
-_YUV = {"YUV420_PLANAR": cv2.COLOR_YUV2BGR_I420, "YUV_NV12": cv2.COLOR_YUV2BGR_NV12, "YUV_NV21": cv2.COLOR_YUV2BGR_NV21}
+_YUV = {
+    "YUV420_PLANAR": cv2.COLOR_YUV2BGR_I420,
+    "YUV_NV12": cv2.COLOR_YUV2BGR_NV12,
+    "YUV_NV21": cv2.COLOR_YUV2BGR_NV21,
+}
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a picture becomes one input of the network. Built from the attributes of a top.Input (`from_attrs`).
+    """How a picture becomes one input of the network. Built from the attributes of a top.Input
+    (`from_attrs`).
 
-    shape: of the network input, (n, c, h, w), or (n, h, w, c) when channel_format is nhwc. resize_dims: (h, w).
-    pad_value is in the raw 0..255 domain. crop: "center", or "right" (bottom-right corner; old dialect only).
+    shape: of the network input, (n, c, h, w), or (n, h, w, c) when channel_format is nhwc.
+    resize_dims: (h, w). pad_value is in the raw 0..255 domain. crop: "center", or "right"
+    (bottom-right corner; old dialect only).
     """
 
     shape: tuple[int, ...]
@@ -53,11 +63,19 @@ class Preprocess:
     # ---- making one
     @classmethod
     def from_attrs(cls, shape: tuple[int, ...], attrs: Mapping[str, Any]) -> Preprocess:
-        """From the attributes of a top.Input; absent or empty ones take their defaults (cli.md section 3.1)."""
-        known = {k: attrs[k] for k in cls.__dataclass_fields__ if k != "shape" and attrs.get(k) not in (None, "", (), [])}
+        """From the attributes of a top.Input; absent or empty ones take their defaults (cli.md
+        section 3.1).
+        """
+        known = {
+            k: attrs[k]
+            for k in cls.__dataclass_fields__
+            if k != "shape" and attrs.get(k) not in (None, "", (), [])
+        }
         layout = known.get("channel_format", "nchw")
         if len(shape) != 4 or layout not in ("nchw", "nhwc"):
-            raise OptionError(f"an input of shape {list(shape)} with channel_format {layout!r} is not a picture")
+            raise OptionError(
+                f"an input of shape {list(shape)} with channel_format {layout!r} is not a picture"
+            )
         net = (shape[1], shape[2]) if layout == "nhwc" else (shape[2], shape[3])
         dims = tuple(int(d) for d in known.pop("resize_dims", net))
         for k in ("mean", "scale"):
@@ -70,16 +88,25 @@ class Preprocess:
     def _check(self) -> None:
         fmt, c = self.pixel_format.lower(), self.channels
         if fmt in _BAYER:
-            raise UnsupportedError(f"pixel_format {fmt}: raw Bayer data is not read from pictures; give .npy or .npz")
+            raise UnsupportedError(
+                f"pixel_format {fmt}: raw Bayer data is not read from pictures; give .npy or .npz"
+            )
         if fmt not in CHANNELS:
-            raise OptionError(f"unknown pixel_format {self.pixel_format!r}: one of {', '.join(CHANNELS)}")
+            raise OptionError(
+                f"unknown pixel_format {self.pixel_format!r}: one of {', '.join(CHANNELS)}"
+            )
         if CHANNELS[fmt] != c:
-            raise OptionError(f"pixel_format {fmt} has {CHANNELS[fmt]} channels, the network input {list(self.shape)} has {c}")
+            raise OptionError(
+                f"pixel_format {fmt} has {CHANNELS[fmt]} channels, "
+                f"the network input {list(self.shape)} has {c}"
+            )
         for what, v in (("mean", self.mean), ("scale", self.scale)):
             if len(v) < c:
                 raise OptionError(f"{what} has {len(v)} numbers, the input has {c} channels")
         if any(r < n for r, n in zip(self.resize_dims, self.net_dims, strict=True)):
-            raise OptionError(f"resize_dims {self.resize_dims} is smaller than the network input {self.net_dims}")
+            raise OptionError(
+                f"resize_dims {self.resize_dims} is smaller than the network input {self.net_dims}"
+            )
         for what, v, allowed in (
             ("keep_ratio_mode", self.keep_ratio_mode, ("letterbox", "short_side_scale")),
             ("pad_type", self.pad_type, ("center", "normal")),
@@ -96,11 +123,17 @@ class Preprocess:
     @property
     def net_dims(self) -> tuple[int, int]:
         """(h, w) of the network input."""
-        return (self.shape[1], self.shape[2]) if self.channel_format == "nhwc" else (self.shape[2], self.shape[3])
+        return (
+            (self.shape[1], self.shape[2])
+            if self.channel_format == "nhwc"
+            else (self.shape[2], self.shape[3])
+        )
 
     # ---- using it
     def load(self, source: Source) -> np.ndarray:
-        """One sample, float32, shape of the input with batch 1. A float array (or .npy) is taken as already preprocessed."""
+        """One sample, float32, shape of the input with batch 1. A float array (or .npy) is taken as
+        already preprocessed.
+        """
         if isinstance(source, np.ndarray):
             if source.dtype != np.uint8:
                 return as_batch_one(source, self.shape, "the given array")
@@ -110,7 +143,9 @@ class Preprocess:
         return self.normalise(self.resized(self.decode(source)))
 
     def decode(self, path: str | os.PathLike[str]) -> np.ndarray:
-        """Step 1: uint8 (H, W, C); C is 3 (blue, green, red), 1 for gray, 4 (red, green, blue, alpha) for rgba."""
+        """Step 1: uint8 (H, W, C); C is 3 (blue, green, red), 1 for gray, 4 (red, green, blue,
+        alpha) for rgba.
+        """
         if Path(path).suffix.lower() == ".yuv":
             return self._decode_yuv(path)
         return decode_image(path, self.pixel_format.lower())
@@ -122,36 +157,51 @@ class Preprocess:
         if self.channels == 1 and picture.shape[2] == 3:
             picture = bgr_to_gray(picture)
         if picture.ndim != 3 or picture.shape[2] != self.channels:
-            raise UserInputError(f"a picture of shape {picture.shape} does not fit an input of {self.channels} channels")
+            raise UserInputError(
+                f"a picture of shape {picture.shape} does not fit {self.channels} channels of input"
+            )
         return np.ascontiguousarray(resize(picture, self).transpose(2, 0, 1))
 
     def normalise(self, planes: np.ndarray) -> np.ndarray:
         """Steps 4 to 8: uint8 (C, h, w) -> float32 of the input's shape with batch 1."""
         c, (h, w), (full_h, full_w) = self.channels, self.net_dims, planes.shape[1:]
-        top, left = (full_h - h, full_w - w) if self.crop == "right" else (full_h // 2 - h // 2, full_w // 2 - w // 2)
+        top, left = (
+            (full_h - h, full_w - w)
+            if self.crop == "right"
+            else (full_h // 2 - h // 2, full_w // 2 - w // 2)
+        )
         x = planes[:, top : top + h, left : left + w]
         if self.pixel_format.lower() == "rgb":
             x = x[::-1]
-        mean, scale = (np.asarray(v[:c], np.float64).reshape(c, 1, 1) for v in (self.mean, self.scale))
+        mean, scale = (
+            np.asarray(v[:c], np.float64).reshape(c, 1, 1) for v in (self.mean, self.scale)
+        )
         if self.folded:
             y = x * scale.astype(np.float32) - (mean * scale).astype(np.float32)
         else:
             y = (x - mean.astype(np.float32)) * scale.astype(np.float32)
-        return np.ascontiguousarray(y.transpose(1, 2, 0) if self.channel_format == "nhwc" else y)[None]
+        return np.ascontiguousarray(y.transpose(1, 2, 0) if self.channel_format == "nhwc" else y)[
+            None
+        ]
 
     def _decode_yuv(self, path: str | os.PathLike[str]) -> np.ndarray:
         """Section 10.5: exactly H * W * 3 / 2 bytes for resize_dims H x W, limited-range BT.601."""
         h, w = self.resize_dims
         if not self.yuv_type:
-            raise UserInputError(f"{path}: a .yuv file needs yuv_type ({', '.join(_YUV)}) in the model's input")
+            raise UserInputError(
+                f"{path}: a .yuv file needs yuv_type ({', '.join(_YUV)}) in the model's input"
+            )
         data = np.frombuffer(read_bytes(path), np.uint8)
         if data.size != h * w * 3 // 2 or h % 2 or w % 2:
-            raise UserInputError(f"{path}: {data.size} bytes, a {self.yuv_type} picture of {h} x {w} has {h * w * 3 // 2}")
+            raise UserInputError(
+                f"{path}: {data.size} bytes, "
+                f"a {self.yuv_type} picture of {h} x {w} has {h * w * 3 // 2}"
+            )
         bgr = cv2.cvtColor(data.reshape(h * 3 // 2, w), _YUV[self.yuv_type])
         return bgr_to_gray(bgr) if self.channels == 1 else bgr
 
 
-# ---------------------------------------------------------------------------------------------------- arrays
+# ------------------------------------------------------------ arrays
 
 
 def load_npy(path: str | os.PathLike[str]) -> np.ndarray:
@@ -163,10 +213,15 @@ def load_npy(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def as_batch_one(array: np.ndarray, shape: tuple[int, ...], where: str) -> np.ndarray:
-    """A float32 array (1, ...) for an input of `shape` (n, ...); the leading 1 may be missing. UserInputError otherwise."""
+    """A float32 array (1, ...) for an input of `shape` (n, ...); the leading 1 may be missing.
+    UserInputError otherwise.
+    """
     one = (1, *shape[1:])
     if array.dtype.kind not in "fiub" or array.shape not in (one, one[1:]):
-        raise UserInputError(f"{where}: {array.dtype} array of shape {list(array.shape)}, the network takes {list(one)}")
+        raise UserInputError(
+            f"{where}: {array.dtype} array of shape {list(array.shape)}, "
+            f"the network takes {list(one)}"
+        )
     return np.ascontiguousarray(array, np.float32).reshape(one)
 
 
@@ -175,7 +230,7 @@ def fill_batch(one: np.ndarray, batch: int) -> np.ndarray:
     return one if batch == 1 else np.repeat(one, batch, axis=0)
 
 
-# ---------------------------------------------------------------------------------------------------- decoding
+# ------------------------------------------------------------ decoding
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
@@ -186,14 +241,20 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def decode_image(path: str | os.PathLike[str], pixel_format: str) -> np.ndarray:
-    """Section 10.2: a picture file as uint8 (H, W, C), EXIF orientation applied. The content decides, not the extension.
+    """Section 10.2: a picture file as uint8 (H, W, C), EXIF orientation applied. The content
+    decides, not the extension.
 
-    gray: the luma plane of a JPEG, libpng's conversion of a PNG. rgba: as stored, or alpha 255. else blue, green, red.
+    gray: the luma plane of a JPEG, libpng's conversion of a PNG. rgba: as stored, or alpha 255.
+    else blue, green, red.
     """
     data = read_bytes(path)
     if _is_truncated_jpeg(data):
         raise UserInputError(f"{path}: truncated JPEG (no end marker)")
-    flags = {"gray": cv2.IMREAD_GRAYSCALE, "rgba": cv2.IMREAD_UNCHANGED, "rgbd": cv2.IMREAD_UNCHANGED}.get(pixel_format)
+    flags = {
+        "gray": cv2.IMREAD_GRAYSCALE,
+        "rgba": cv2.IMREAD_UNCHANGED,
+        "rgbd": cv2.IMREAD_UNCHANGED,
+    }.get(pixel_format)
     picture = _imdecode(data, cv2.IMREAD_COLOR if flags is None else flags)
     if picture is None:
         raise UserInputError(f"{path}: not a picture that can be decoded ({len(data)} bytes)")
@@ -221,7 +282,9 @@ def _imdecode(data: bytes, flags: int) -> np.ndarray | None:
 
 
 def _is_truncated_jpeg(data: bytes) -> bool:
-    """True for a JPEG whose scan has no end-of-image marker (OpenCV would fill the rest with gray)."""
+    """True for a JPEG whose scan has no end-of-image marker (OpenCV would fill the rest with
+    gray).
+    """
     if not data.startswith(b"\xff\xd8"):
         return False
     at = 2
@@ -231,16 +294,20 @@ def _is_truncated_jpeg(data: bytes) -> bool:
 
 
 def bgr_to_gray(picture: np.ndarray) -> np.ndarray:
-    """(1868 B + 9617 G + 4899 R + 8192) >> 14 of a uint8 (H, W, 3) picture in memory -> (H, W, 1)."""
+    """(1868 B + 9617 G + 4899 R + 8192) >> 14 of a uint8 (H, W, 3) picture in memory -> (H, W,
+    1).
+    """
     b, g, r = (picture[:, :, i].astype(np.int32) for i in range(3))
     return ((1868 * b + 9617 * g + 4899 * r + 8192) >> 14).astype(np.uint8)[:, :, None]
 
 
-# ---------------------------------------------------------------------------------------------------- resizing
+# ------------------------------------------------------------ resizing
 
 
 def resize(picture: np.ndarray, pre: Preprocess) -> np.ndarray:
-    """Section 10.3: uint8 (H, W, C) to resize_dims by stretching, letterbox or short-side scale plus centre crop."""
+    """Section 10.3: uint8 (H, W, C) to resize_dims by stretching, letterbox or short-side scale
+    plus centre crop.
+    """
     (h, w), (full_h, full_w) = pre.resize_dims, picture.shape[:2]
     if not pre.keep_aspect_ratio:
         return bilinear(picture, w, h)
@@ -255,7 +322,9 @@ def resize(picture: np.ndarray, pre: Preprocess) -> np.ndarray:
     return canvas
 
 
-def letterbox(full_w: int, full_h: int, w: int, h: int, pad_type: str = "center") -> tuple[int, int, int, int]:
+def letterbox(
+    full_w: int, full_h: int, w: int, h: int, pad_type: str = "center"
+) -> tuple[int, int, int, int]:
     """(new width, new height, left, top) of a full_w x full_h picture inside a w x h canvas."""
     r = min(w / full_w, h / full_h)
     nw, nh = max(int(full_w * r), 1), max(int(full_h * r), 1)
@@ -264,4 +333,6 @@ def letterbox(full_w: int, full_h: int, w: int, h: int, pad_type: str = "center"
 
 def bilinear(picture: np.ndarray, w: int, h: int) -> np.ndarray:
     """uint8 (H, W, C) -> (h, w, C), OpenCV INTER_LINEAR."""
-    return cv2.resize(picture, (w, h), interpolation=cv2.INTER_LINEAR).reshape(h, w, picture.shape[2])
+    return cv2.resize(picture, (w, h), interpolation=cv2.INTER_LINEAR).reshape(
+        h, w, picture.shape[2]
+    )

@@ -1,4 +1,6 @@
-"""Calibration of a float network on samples: collect, choose thresholds, tune (cli.md sections 4 and 13)."""
+"""Calibration of a float network on samples: collect, choose thresholds, tune (cli.md sections 4
+and 13).
+"""
 
 from __future__ import annotations
 
@@ -32,16 +34,28 @@ Item = TypeVar("Item")
 _TAIL = 5
 
 
-def calibrate(graph: Graph | FloatModel, dataset: str | os.PathLike[str] | Iterable[Sample] | None = None, *,
-              data_list: str | os.PathLike[str] | None = None, input_num: int = 0, method: str = "kl", tune_num: int = 5,
-              tune_list: str | os.PathLike[str] | None = None, bins: int = 2048, threads: int = 0, strict: bool = False,
-              progress: Progress | None = None, warn: Callable[[str], None] | None = None) -> CalibrationTable:  # fmt: skip
+def calibrate(
+    graph: Graph | FloatModel,
+    dataset: str | os.PathLike[str] | Iterable[Sample] | None = None,
+    *,
+    data_list: str | os.PathLike[str] | None = None,
+    input_num: int = 0,
+    method: str = "kl",
+    tune_num: int = 5,
+    tune_list: str | os.PathLike[str] | None = None,
+    bins: int = 2048,
+    threads: int = 0,
+    strict: bool = False,
+    progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> CalibrationTable:
     """Thresholds of every tensor of a Top graph.
 
-    dataset: a folder (searched recursively, cli.md section 4.2) or samples, each a tuple of files; data_list: a file with
-    one sample a line. input_num: how many (0: all). tune_num: samples for tuning (0: none), the first of the samples or
-    those of tune_list. threads: 0 = all cores. progress(done, total, step); warn(text).
-    Memory does not grow with the number of samples. Raises UserInputError, OptionError.
+    dataset: a folder (searched recursively, cli.md section 4.2) or samples, each a tuple of files;
+    data_list: a file with one sample a line. input_num: how many (0: all). tune_num: samples for
+    tuning (0: none), the first of the samples or those of tune_list. threads: 0 = all cores.
+    progress(done, total, step); warn(text). Memory does not grow with the number of samples. Raises
+    UserInputError, OptionError.
     """
     warn = warn or _warn
     model = graph if isinstance(graph, FloatModel) else FloatModel.from_graph(graph)
@@ -51,7 +65,9 @@ def calibrate(graph: Graph | FloatModel, dataset: str | os.PathLike[str] | Itera
     collector = Collector(model, method, check_bins(bins), len(samples))
     kept: list[dict[str, np.ndarray]] = []
     wanted = tune_num if method in TUNED and not tune_list else 0
-    runner = Runner(model.proto, [i.name for i in model.inputs], collector.computed, model.shapes, threads)
+    runner = Runner(
+        model.proto, [i.name for i in model.inputs], collector.computed, model.shapes, threads
+    )
     for done, feed in enumerate(ahead(reader), 1):
         if len(kept) < -(-wanted // reader.batch):
             kept.append(feed)
@@ -61,9 +77,15 @@ def calibrate(graph: Graph | FloatModel, dataset: str | os.PathLike[str] | Itera
     del runner
     thresholds = collector.thresholds(warn)
     if tune_list and tune_num and method in TUNED:
-        kept = list(SampleReader(model.inputs, read_list(tune_list, tune_num, warn), strict=strict, warn=warn))
+        kept = list(
+            SampleReader(
+                model.inputs, read_list(tune_list, tune_num, warn), strict=strict, warn=warn
+            )
+        )
     if kept:
-        thresholds = tune(model, thresholds, collector.abs_max(), kept, threads=threads, progress=progress)
+        thresholds = tune(
+            model, thresholds, collector.abs_max(), kept, threads=threads, progress=progress
+        )
     return collector.table(thresholds)
 
 
@@ -71,15 +93,23 @@ def _warn(text: str) -> None:
     warnings.warn(text, stacklevel=3)
 
 
-def _samples(dataset: str | os.PathLike[str] | Iterable[Sample] | None, data_list: str | os.PathLike[str] | None,
-             input_num: int, warn: Callable[[str], None]) -> list[Sample]:  # fmt: skip
+def _samples(
+    dataset: str | os.PathLike[str] | Iterable[Sample] | None,
+    data_list: str | os.PathLike[str] | None,
+    input_num: int,
+    warn: Callable[[str], None],
+) -> list[Sample]:
     if (dataset is None) == (data_list is None):
-        raise OptionError("calibration needs samples: give either a dataset folder or a data_list, not both")
+        raise OptionError(
+            "calibration needs samples: give either a dataset folder or a data_list, not both"
+        )
     if data_list is not None:
         return read_list(data_list, input_num, warn)
     if isinstance(dataset, str | os.PathLike):
         return select(dataset, input_num, warn)
-    samples = [(os.fspath(s),) if isinstance(s, str | os.PathLike) else tuple(s) for s in dataset or ()]
+    samples = [
+        (os.fspath(s),) if isinstance(s, str | os.PathLike) else tuple(s) for s in dataset or ()
+    ]
     return samples[:input_num] if input_num else samples
 
 
@@ -106,10 +136,15 @@ class Collector:
         batch = max(model.inputs[0].shape[0], 1)
         expected = {n: math.prod(model.shapes[n]) * -(-samples // batch) for n in self.names}
         self.statistics = {
-            n: make_statistic(method if n not in inputs or method in ("kl", "percentile9999") else "max", bins=bins, index=i,
-                              tensors=len(self.names), expected=expected[n])
+            n: make_statistic(
+                method if n not in inputs or method in ("kl", "percentile9999") else "max",
+                bins=bins,
+                index=i,
+                tensors=len(self.names),
+                expected=expected[n],
+            )
             for i, n in enumerate(self.names)
-        }  # fmt: skip
+        }
         self.tail = {
             n: AbsPercentile(percent_of(i, len(self.names)), expected[n])
             for i, n in list(enumerate(self.names))[: -_TAIL - 1 : -1]
@@ -125,8 +160,10 @@ class Collector:
             lo, hi = float(x.min()), float(x.max())
             if not (math.isfinite(lo) and math.isfinite(hi)):
                 what = "NaN" if math.isnan(lo) or math.isnan(hi) else "infinity"
-                raise UserInputError(f"{what} in tensor {n!r} (the first one in order) for sample {self.samples}: "
-                                     "check the preprocessing and the weights of the model")  # fmt: skip
+                raise UserInputError(
+                    f"{what} in tensor {n!r} (the first one in order) for sample {self.samples}: "
+                    "check the preprocessing and the weights of the model"
+                )
             self.lo[n], self.hi[n] = min(self.lo[n], lo), max(self.hi[n], hi)
             self.statistics[n].add(x, lo, hi)
             if n in self.tail:
@@ -143,20 +180,27 @@ class Collector:
             result[n] = top[n]
         for n, th in result.items():
             if not th > SMALLEST:
-                warn(f"the threshold of {n!r} is {th:g}; {SMALLEST:g} is used (the tensor is zero on these samples)")
+                warn(
+                    f"the threshold of {n!r} is {th:g}; {SMALLEST:g} is used "
+                    "(the tensor is zero on these samples)"
+                )
                 result[n] = SMALLEST
         return result
 
     def _tail_names(self, top: Mapping[str, float]) -> list[str]:
         names = list(self.tail)
         kinds = {t: op.kind for op in self.model.ops for t in op.outputs}
-        count = tail_that_uses_max([kinds.get(n, "Input") for n in names], [self.tail[n].is_max(top[n]) for n in names])
+        count = tail_that_uses_max(
+            [kinds.get(n, "Input") for n in names], [self.tail[n].is_max(top[n]) for n in names]
+        )
         return names[:count]
 
     def table(self, thresholds: Mapping[str, float]) -> CalibrationTable:
         entries = {}
         for n in self.names:
             statistic = self.statistics[n]
-            lo, hi = statistic.range() if isinstance(statistic, Percentile) else (self.lo[n], self.hi[n])
+            lo, hi = (
+                statistic.range() if isinstance(statistic, Percentile) else (self.lo[n], self.hi[n])
+            )
             entries[n] = Entry(thresholds[n], lo, hi)
         return CalibrationTable(entries)

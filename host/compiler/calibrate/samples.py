@@ -1,4 +1,6 @@
-"""Which samples calibrate the network, and reading them one batch at a time (cli.md section 4.2)."""
+"""Which samples calibrate the network, and reading them one batch at a time (cli.md section
+4.2).
+"""
 
 from __future__ import annotations
 
@@ -23,18 +25,26 @@ Sample = tuple[str, ...]
 
 @dataclass(frozen=True)
 class InputSpec:
-    """A network input: name, shape with batch, and how to make it from a picture (None: only .npy and .npz)."""
+    """A network input: name, shape with batch, and how to make it from a picture (None: only .npy
+    and .npz).
+    """
 
     name: str
     shape: tuple[int, ...]
     preprocess: Preprocess | None = None
 
 
-def select(dataset: str | os.PathLike[str], input_num: int = 0, warn: Callable[[str], None] | None = None) -> list[Sample]:
-    """Files below `dataset`: sorted path strings, shuffled with seed 1684, the first input_num (0: all) of them."""
+def select(
+    dataset: str | os.PathLike[str], input_num: int = 0, warn: Callable[[str], None] | None = None
+) -> list[Sample]:
+    """Files below `dataset`: sorted path strings, shuffled with seed 1684, the first input_num (0:
+    all) of them.
+    """
     root = os.fspath(dataset)
     if not os.path.isdir(root):
-        raise UserInputError(f"{root}: no such folder; give the folder with the calibration samples")
+        raise UserInputError(
+            f"{root}: no such folder; give the folder with the calibration samples"
+        )
     found = sorted(
         os.path.join(folder, name)
         for folder, _, names in os.walk(root, followlinks=True)
@@ -42,13 +52,18 @@ def select(dataset: str | os.PathLike[str], input_num: int = 0, warn: Callable[[
         if _extension(name) in EXTENSIONS
     )
     if not found:
-        raise UserInputError(f"{root}: no samples in this folder (looked for {', '.join(sorted(EXTENSIONS))})")
+        raise UserInputError(
+            f"{root}: no samples in this folder (looked for {', '.join(sorted(EXTENSIONS))})"
+        )
     random.Random(SEED).shuffle(found)
     return _first([(f,) for f in found], input_num, root, warn)
 
 
-def read_list(path: str | os.PathLike[str], input_num: int = 0, warn: Callable[[str], None] | None = None) -> list[Sample]:
-    """A text file with one sample a line, several inputs separated by commas; in the order of the file.
+def read_list(
+    path: str | os.PathLike[str], input_num: int = 0, warn: Callable[[str], None] | None = None
+) -> list[Sample]:
+    """A text file with one sample a line, several inputs separated by commas; in the order of the
+    file.
 
     Relative names are looked up from the working folder first, then beside the list.
     """
@@ -61,13 +76,19 @@ def read_list(path: str | os.PathLike[str], input_num: int = 0, warn: Callable[[
     for line in text.splitlines():
         names = [n.strip() for n in line.split(",") if n.strip()]
         if names and not names[0].startswith("#"):
-            samples.append(tuple(n if os.path.exists(n) else _if_there(os.path.join(beside, n), n) for n in names))
+            samples.append(
+                tuple(
+                    n if os.path.exists(n) else _if_there(os.path.join(beside, n), n) for n in names
+                )
+            )
     if not samples:
         raise UserInputError(f"{path}: the sample list is empty")
     return _first(samples, input_num, os.fspath(path), warn)
 
 
-def _first(samples: list[Sample], count: int, where: str, warn: Callable[[str], None] | None) -> list[Sample]:
+def _first(
+    samples: list[Sample], count: int, where: str, warn: Callable[[str], None] | None
+) -> list[Sample]:
     if count < 0:
         raise OptionError(f"input_num is {count}: 0 (all) or more")
     if count > len(samples) and warn:
@@ -75,7 +96,10 @@ def _first(samples: list[Sample], count: int, where: str, warn: Callable[[str], 
     chosen = samples[:count] if count else samples
     kinds = {_kind(f) for sample in chosen for f in sample}
     if len(kinds) > 1:
-        raise UserInputError(f"{where}: mixes {' and '.join(sorted(kinds))}; calibrate with one kind of file at a time")
+        raise UserInputError(
+            f"{where}: mixes {' and '.join(sorted(kinds))}; "
+            "calibrate with one kind of file at a time"
+        )
     return chosen
 
 
@@ -93,14 +117,22 @@ def _kind(name: str) -> str:
 
 
 class SampleReader:
-    """Batches of samples, read one at a time: iterating gives dicts input name -> float32 array (n, ...).
+    """Batches of samples, read one at a time: iterating gives dicts input name -> float32 array (n,
+    ...).
 
-    Samples are grouped by the batch size of the network; the last group is filled by repeating its last sample. A sample
-    that cannot be read is skipped with a warning that names the file, or ends the run when `strict`.
+    Samples are grouped by the batch size of the network; the last group is filled by repeating its
+    last sample. A sample that cannot be read is skipped with a warning that names the file, or ends
+    the run when `strict`.
     """
 
-    def __init__(self, inputs: Sequence[InputSpec], samples: Sequence[Sample], *, strict: bool = False,
-                 warn: Callable[[str], None] | None = None):  # fmt: skip
+    def __init__(
+        self,
+        inputs: Sequence[InputSpec],
+        samples: Sequence[Sample],
+        *,
+        strict: bool = False,
+        warn: Callable[[str], None] | None = None,
+    ):
         if not samples:
             raise UserInputError("there are no calibration samples")
         self.inputs, self.samples, self.strict = tuple(inputs), list(samples), strict
@@ -134,7 +166,9 @@ class SampleReader:
         if group:
             yield _stack(group + [group[-1]] * (self.batch - len(group)))
         if not self.used:
-            raise UserInputError(f"none of the {len(self.samples)} calibration samples could be read")
+            raise UserInputError(
+                f"none of the {len(self.samples)} calibration samples could be read"
+            )
 
     def load(self, sample: Sample) -> dict[str, np.ndarray]:
         """One sample: arrays with batch 1, or with the whole batch when an .npz stores it."""
@@ -142,7 +176,9 @@ class SampleReader:
             return load_npz(sample[0], self.inputs)
         if len(sample) != len(self.inputs):
             names = ", ".join(i.name for i in self.inputs)
-            raise OptionError(f"{','.join(sample)}: {len(sample)} files for {len(self.inputs)} inputs ({names})")
+            raise OptionError(
+                f"{','.join(sample)}: {len(sample)} files for {len(self.inputs)} inputs ({names})"
+            )
         return {spec.name: _load_file(spec, f) for spec, f in zip(self.inputs, sample, strict=True)}
 
 
@@ -156,7 +192,9 @@ def _load_file(spec: InputSpec, path: str) -> np.ndarray:
     if _extension(path) == "npz":
         return load_npz(path, [spec])[spec.name]
     if spec.preprocess is None:
-        raise UserInputError(f"{path}: input {spec.name!r} is not a picture; give .npy or .npz samples")
+        raise UserInputError(
+            f"{path}: input {spec.name!r} is not a picture; give .npy or .npz samples"
+        )
     return spec.preprocess.load(path)
 
 
@@ -167,14 +205,20 @@ def _fit(array: np.ndarray, spec: InputSpec, where: str) -> np.ndarray:
 
 
 def load_npz(path: str | os.PathLike[str], inputs: Sequence[InputSpec]) -> dict[str, np.ndarray]:
-    """Every input by name from an .npz; a single array is taken for a single input whatever its key (section 15.6)."""
+    """Every input by name from an .npz; a single array is taken for a single input whatever its key
+    (section 15.6).
+    """
     try:
         with np.load(path, allow_pickle=False) as z:
+            if isinstance(z, np.ndarray):
+                raise UserInputError(f"{path}: a single array (.npy), not an .npz file")
             names = list(z.files)
             lone = len(names) == 1 and len(inputs) == 1
             missing = [] if lone else [i.name for i in inputs if i.name not in names]
             if missing:
-                raise UserInputError(f"{path}: no array named {', '.join(missing)}; it holds {', '.join(names)}")
+                raise UserInputError(
+                    f"{path}: no array named {', '.join(missing)}; it holds {', '.join(names)}"
+                )
             return {i.name: _fit(z[names[0] if lone else i.name], i, str(path)) for i in inputs}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as e:
         raise UserInputError(f"{path}: not a readable .npz file ({e})") from None

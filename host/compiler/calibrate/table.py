@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InternalError, OptionError, UserInputError
+from ..fileio import existing_file, write_text
 
 
 class Entry(NamedTuple):
-    """threshold: int8 127 stands for it. min, max: what was seen (None in two-column tables of the old toolchain)."""
+    """threshold: int8 127 stands for it. min, max: what was seen (None in two-column tables of the
+    old toolchain).
+    """
 
     threshold: float
     min: float
@@ -24,7 +27,9 @@ class Entry(NamedTuple):
 
 @dataclass
 class CalibrationTable(Mapping[str, Entry]):
-    """Tensor name -> Entry, in the order of the graph. weights, bitwidths: the extra lines of old tables."""
+    """Tensor name -> Entry, in the order of the graph. weights, bitwidths: the extra lines of old
+    tables.
+    """
 
     entries: dict[str, Entry] = field(default_factory=dict)
     weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
@@ -54,26 +59,46 @@ class CalibrationTable(Mapping[str, Entry]):
         absent = self.missing(names)
         if absent:
             raise UserInputError(
-                f"{self.source}: no entry for {len(absent)} tensor{'s' * (len(absent) > 1)}: {', '.join(absent)}. "
-                "The table belongs to another model or is incomplete; run run_calibration on this model again."
+                f"{self.source}: no entry for {len(absent)} tensor{'s' * (len(absent) > 1)}: "
+                f"{', '.join(absent)}. The table belongs to another model or is incomplete; "
+                "run run_calibration on this model again."
             )
 
 
-# ---------------------------------------------------------------------------------------------------- writing
+# ------------------------------------------------------------ writing
 
 
-def format_table(table: CalibrationTable, *, model: str = "", method: str = "kl", bins: int = 2048, samples: int = 0,
-                 tune_num: int = 0, when: datetime | None = None) -> str:  # fmt: skip
-    """The text of a table: comment header, then `name threshold min max`, seven decimals, single blanks, LF."""
+def format_table(
+    table: CalibrationTable,
+    *,
+    model: str = "",
+    method: str = "kl",
+    bins: int = 2048,
+    samples: int = 0,
+    tune_num: int = 0,
+    when: datetime | None = None,
+) -> str:
+    """The text of a table: comment header, then `name threshold min max`, seven decimals, single
+    blanks, LF.
+    """
     when = when or datetime.now(timezone.utc).replace(tzinfo=None)
     lines = [
-        "# tpuforge calibration table 1.0", f"# mlir: {model}", f"# genetated time: {when}",
-        f"# quantization threshold calculation method: ['{method}']", f"# histogram number: {bins}",
-        f"# sample number: {samples}", "###", f"# tune number: {tune_num}", "###", "# op_name    threshold    min    max",
-    ]  # fmt: skip
+        "# tpuforge calibration table 1.0",
+        f"# mlir: {model}",
+        f"# genetated time: {when}",
+        f"# quantization threshold calculation method: ['{method}']",
+        f"# histogram number: {bins}",
+        f"# sample number: {samples}",
+        "###",
+        f"# tune number: {tune_num}",
+        "###",
+        "# op_name    threshold    min    max",
+    ]
     for name, entry in table.entries.items():
         if not name or any(c.isspace() for c in name) or name.startswith("#"):
-            raise UserInputError(f"tensor name {name!r} cannot stand in a calibration table; rename it in the model")
+            raise UserInputError(
+                f"tensor name {name!r} cannot stand in a calibration table; rename it in the model"
+            )
         if not all(math.isfinite(v) for v in entry):
             raise InternalError(f"calibration of {name!r} gave {tuple(entry)}")
         lines.append(" ".join([name, *(f"{v + 0.0:.7f}" for v in entry)]))
@@ -85,19 +110,7 @@ def write_table(path: str | os.PathLike[str], table: CalibrationTable, **header:
     write_text(path, format_table(table, **header))  # type: ignore[arg-type]
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write under a temporary name, then rename. UserInputError if the folder cannot be written."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(target)
-    except OSError as e:
-        temporary.unlink(missing_ok=True)
-        raise UserInputError(f"{path}: cannot be written ({e.strerror})") from None
-
-
-# ---------------------------------------------------------------------------------------------------- reading
+# ------------------------------------------------------------ reading
 
 
 def read_table(path: str | os.PathLike[str]) -> CalibrationTable:
@@ -106,22 +119,28 @@ def read_table(path: str | os.PathLike[str]) -> CalibrationTable:
 
 
 def parse_table(text: str, source: str = "calibration table") -> CalibrationTable:
-    """Old and new formats: header optional, blanks or tabs, CRLF, exponents and `+` accepted, the last duplicate wins.
+    """Old and new formats: header optional, blanks or tabs, CRLF, exponents and `+` accepted, the
+    last duplicate wins.
 
-    `name threshold`, `name threshold min max`, `weight name t0 t1 ...`, `bitwidth name bits`. The blocks that a comment
-    word introduces (#int4_th, #asym_op, #weight_scale, #int4_op) are skipped: they say nothing about int8 thresholds.
+    `name threshold`, `name threshold min max`, `weight name t0 t1 ...`, `bitwidth name bits`. The
+    blocks that a comment word introduces (#int4_th, #asym_op, #weight_scale, #int4_op) are skipped:
+    they say nothing about int8 thresholds.
     """
     table, block = CalibrationTable(source=source), ""
     for number, line in enumerate(text.splitlines(), 1):
         words, where = line.split(), f"{source}, line {number}"
         if line.lstrip().startswith("#"):
             word = line.strip("# \t\r\n").split(" ")[0]
-            block = word if word in ("int4_th", "asym_op", "weight_scale", "int4_op", "symmetric_op") else block
+            block = (
+                word
+                if word in ("int4_th", "asym_op", "weight_scale", "int4_op", "symmetric_op")
+                else block
+            )
         elif not words or block:
             continue
-        elif words[0] == "weight" and len(words) > 2 and len(words) != 4:
-            table.weights[words[1]] = tuple(_number(w, where) for w in words[2:])
-        elif words[0] == "weight" and len(words) == 4 and not _is_number(words[1]):
+        elif (words[0] == "weight" and len(words) > 2 and len(words) != 4) or (
+            words[0] == "weight" and len(words) == 4 and not _is_number(words[1])
+        ):
             table.weights[words[1]] = tuple(_number(w, where) for w in words[2:])
         elif words[0] == "bitwidth" and len(words) == 3:
             table.bitwidths[words[1]] = int(_number(words[2], where))
@@ -129,16 +148,24 @@ def parse_table(text: str, source: str = "calibration table") -> CalibrationTabl
             table.entries.pop(words[0], None)
             table.entries[words[0]] = _entry(words, where)
     if not table.entries:
-        raise UserInputError(f"{source}: no `name threshold min max` line in this file; it is not a calibration table")
+        raise UserInputError(
+            f"{source}: no `name threshold min max` line in this file; "
+            "it is not a calibration table"
+        )
     return table
 
 
 def _entry(words: list[str], where: str) -> Entry:
     if len(words) not in (2, 4):
-        raise UserInputError(f"{where}: {len(words)} fields, expected `name threshold min max`: {' '.join(words)[:80]!r}")
+        raise UserInputError(
+            f"{where}: {len(words)} fields, expected `name threshold min max`: "
+            f"{' '.join(words)[:80]!r}"
+        )
     values = [_number(w, where) for w in words[1:]]
     if values[0] < 0:
-        raise UserInputError(f"{where}: the threshold of {words[0]!r} is {values[0]}; it must not be negative")
+        raise UserInputError(
+            f"{where}: the threshold of {words[0]!r} is {values[0]}; it must not be negative"
+        )
     return Entry(values[0], -values[0], values[0]) if len(values) == 1 else Entry(*values)
 
 
@@ -157,24 +184,28 @@ def _number(word: str, where: str) -> float:
 
 def _text(path: str | os.PathLike[str]) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except OSError as e:
-        raise UserInputError(f"{path}: the table cannot be read ({e.strerror})") from None
+        return existing_file(Path(path), "a table").read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserInputError(f"{path}: not a text file") from None
 
 
-# ---------------------------------------------------------------------------------------------------- quantize table
+# ------------------------------------------------------------ quantize table
 
 MODES = ("F32", "F16", "BF16", "INT8")
 
 
-def read_quantize_table(path: str | os.PathLike[str], *, bare_is_bf16: bool = False) -> dict[str, str]:
-    """`name MODE` lines -> {name: mode in capitals}. bare_is_bf16: a name alone means BF16 (old tables)."""
+def read_quantize_table(
+    path: str | os.PathLike[str], *, bare_is_bf16: bool = False
+) -> dict[str, str]:
+    """`name MODE` lines -> {name: mode in capitals}. bare_is_bf16: a name alone means BF16 (old
+    tables).
+    """
     return parse_quantize_table(_text(path), os.fspath(path), bare_is_bf16=bare_is_bf16)
 
 
-def parse_quantize_table(text: str, source: str = "quantize table", *, bare_is_bf16: bool = False) -> dict[str, str]:
+def parse_quantize_table(
+    text: str, source: str = "quantize table", *, bare_is_bf16: bool = False
+) -> dict[str, str]:
     modes: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         words, where = line.split(), f"{source}, line {number}"
@@ -198,7 +229,10 @@ def unknown_names(modes: Iterable[str], known: Iterable[str]) -> list[str]:
     for name in modes:
         if name not in names:
             near = difflib.get_close_matches(name, names, 3)
-            warnings.append(f"no layer named {name!r} in the model" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+            warnings.append(
+                f"no layer named {name!r} in the model"
+                + (f"; did you mean {' or '.join(near)}?" if near else "")
+            )
     return warnings
 
 

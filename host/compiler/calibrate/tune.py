@@ -1,11 +1,14 @@
-"""Tuning: a threshold may grow when the operator that reads the tensor then errs less (cli.md section 13.4).
+"""Tuning: a threshold may grow when the operator that reads the tensor then errs less (cli.md
+section 13.4).
 
-For each operator in order and each of its input tensors not tuned yet (all tuned: the first again), candidates
+For each operator in order and each of its input tensors not tuned yet (all tuned: the first again),
+candidates
 
     th_k = th0 + k (abs_max - th0) / 21,  k = 0 .. 21        (skipped when abs_max - th0 <= 0.01)
 
-run the operator in float on fake-quantised inputs, clip(rint(x * 127 / th), -128, 127) * th / 127, the same th for all of them;
-distance = mean over the tuning samples of |ref - out|_2 / |ref|_1. The first smallest replaces the threshold if it is larger.
+run the operator in float on fake-quantised inputs, clip(rint(x * 127 / th), -128, 127) * th / 127,
+the same th for all of them; distance = mean over the tuning samples of |ref - out|_2 / |ref|_1. The
+first smallest replaces the threshold if it is larger.
 """
 
 from __future__ import annotations
@@ -25,11 +28,20 @@ _CHUNK = 1 << 15
 Progress = Callable[[int, int, str], None]
 
 
-def tune(model: FloatModel, thresholds: Mapping[str, float], abs_max: Mapping[str, float],
-         samples: Sequence[Mapping[str, np.ndarray]], *, threads: int = 2, progress: Progress | None = None) -> dict[str, float]:  # fmt: skip
-    """The tuned thresholds by tensor. samples: the inputs of the network, one dict per tuning sample.
+def tune(
+    model: FloatModel,
+    thresholds: Mapping[str, float],
+    abs_max: Mapping[str, float],
+    samples: Sequence[Mapping[str, np.ndarray]],
+    *,
+    threads: int = 2,
+    progress: Progress | None = None,
+) -> dict[str, float]:
+    """The tuned thresholds by tensor. samples: the inputs of the network, one dict per tuning
+    sample.
 
-    Walks the network operator by operator on all samples at once and forgets a tensor after its last use.
+    Walks the network operator by operator on all samples at once and forgets a tensor after its
+    last use.
     """
     result, tuned, parts = dict(thresholds), set[str](), Parts(model)
     live = [{k: np.ascontiguousarray(v, np.float32) for k, v in s.items()} for s in samples]
@@ -53,13 +65,19 @@ def tune(model: FloatModel, thresholds: Mapping[str, float], abs_max: Mapping[st
 class Trial:
     """One operator with its exact inputs and outputs on the tuning samples."""
 
-    def __init__(self, parts: Parts, op: FloatOp, live: Sequence[Mapping[str, np.ndarray]], threads: int):
+    def __init__(
+        self, parts: Parts, op: FloatOp, live: Sequence[Mapping[str, np.ndarray]], threads: int
+    ):
         self.op = op
         self.exact = [{t: values[t] for t in op.inputs} for values in live]
         self.runner = Runner(parts.of(op), op.inputs, op.outputs, parts.model.shapes, threads)
         self.references = [{t: y.copy() for t, y in self.runner.run(x).items()} for x in self.exact]
-        self.norms = [sum(float(np.abs(y).sum(dtype=np.float64)) for y in r.values()) for r in self.references]
-        self.quantised = {t: np.empty_like(x) for t, x in self.exact[0].items()} if self.exact else {}
+        self.norms = [
+            sum(float(np.abs(y).sum(dtype=np.float64)) for y in r.values()) for r in self.references
+        ]
+        self.quantised = (
+            {t: np.empty_like(x) for t, x in self.exact[0].items()} if self.exact else {}
+        )
 
     def best(self, th0: float, top: float) -> float:
         """The better threshold between th0 and top, at least th0."""
@@ -70,15 +88,18 @@ class Trial:
     def _first_smallest(self, th0: float, top: float) -> int:
         """Index of the candidate with the smallest sum of distances.
 
-        Distances only add up, so always the candidate with the smallest sum so far goes on to its next sample: the first
-        one that has seen all samples wins, and hopeless ones stop early. The result is that of trying everything.
+        Distances only add up, so always the candidate with the smallest sum so far goes on to its
+        next sample: the first one that has seen all samples wins, and hopeless ones stop early. The
+        result is that of trying everything.
         """
         queue = [(0.0, k, 0) for k in range(STEPS + 1)]
         while True:
             total, k, seen = heapq.heappop(queue)
             if seen == len(self.exact):
                 return k
-            heapq.heappush(queue, (total + self.distance(th0 + k * (top - th0) / STEPS, seen), k, seen + 1))
+            heapq.heappush(
+                queue, (total + self.distance(th0 + k * (top - th0) / STEPS, seen), k, seen + 1)
+            )
 
     def distance(self, threshold: float, sample: int) -> float:
         """|ref - out|_2 / |ref|_1 of one sample with all inputs quantised by `threshold`."""
