@@ -1,5 +1,6 @@
 /* CVI_RT contexts and command buffers (api/cvi_nn.md section 7). */
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "handle.h"
@@ -120,24 +121,27 @@ CVI_RC CVI_RT_LoadCmdbuf(CVI_RT_HANDLE rt_handle, uint8_t *cmdbuf, uint64_t sz,
   return load_stream(chip, cmdbuf, (size_t)sz, gaddr_base0, gaddr_base1, cmdbuf_mem);
 }
 
-/* The chip a dma buffer is for: its header tells only cv183x from the others. Their descriptors
- * have one layout, so the first of them that the decoder accepts is right. */
+/* The chip a dma buffer is for: its header only tells cv183x from the others; which of those is in
+ * the environment variable SET_CHIP_NAME, as for the vendor's library (default cv181x). */
+static const char *dmabuf_chip(const uint8_t *bytes, size_t size) {
+  if (size >= 4 && bytes[2] == 0x35 && bytes[3] == 0x18) {
+    return "cv183x";
+  }
+  const char *named = getenv("SET_CHIP_NAME");
+  if (named && stream_magic(named) && strcmp(named, "cv183x") != 0) {
+    return stream_chip(stream_magic(named));
+  }
+  return "cv181x";
+}
+
 static CVI_RC load_dmabuf_bytes(const uint8_t *bytes, size_t size, uint64_t base0, uint64_t base1,
                                 CVI_RT_MEM *out) {
-  static const char *const chips[] = {"cv182x", "cv181x", "cv180x"};
-  bool cv183x = size >= 4 && bytes[2] == 0x35 && bytes[3] == 0x18;
-  CVI_RC rc = CVI_RC_DATA_ERR;
-  for (int i = 0; i < (cv183x ? 1 : 3); i++) {
-    const char *chip = cv183x ? "cv183x" : chips[i];
-    uint8_t *stream = NULL;
-    size_t stream_size = 0;
-    rc = dmabuf_to_stream(chip, bytes, size, &stream, &stream_size);
-    rc = rc ? rc : load_stream(chip, stream, stream_size, base0, base1, out);
-    rt_free(stream);
-    if (!rc) {
-      break;
-    }
-  }
+  const char *chip = dmabuf_chip(bytes, size);
+  uint8_t *stream = NULL;
+  size_t stream_size = 0;
+  CVI_RC rc = dmabuf_to_stream(chip, bytes, size, &stream, &stream_size);
+  rc = rc ? rc : load_stream(chip, stream, stream_size, base0, base1, out);
+  rt_free(stream);
   return rc;
 }
 
@@ -184,6 +188,7 @@ static CVI_RC get_engine(context *c, const char *chip, rt_engine **engine) {
 
 static CVI_RC run_with_bases(context *c, const rt_mem *mem, const uint64_t addresses[8]) {
   rt_base bases[8] = {{0}};
+  pthread_mutex_lock(&c->lock);
   for (int k = 0; k < 8; k++) {
     uint64_t address = addresses[k] ? addresses[k] : c->base_reg[k];
     bases[k].block = address ? rt_block_find(address, &bases[k].offset) : NULL;
@@ -191,7 +196,6 @@ static CVI_RC run_with_bases(context *c, const rt_mem *mem, const uint64_t addre
       bases[k].size = bases[k].block->size - bases[k].offset;
     }
   }
-  pthread_mutex_lock(&c->lock);
   rt_engine *engine = NULL;
   CVI_RC rc = get_engine(c, mem->chip, &engine);
   rc = rc ? rc : rt_backend_get()->run(engine, mem->code, bases);
