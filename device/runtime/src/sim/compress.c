@@ -167,7 +167,7 @@ int exec_decompress(const exec_ctx *x, const tdma_cmd *d) {
     const tpu_region *region = &x->regions[d->src.region];
     const uint8_t *p = region->data + d->src.addr;
     const uint64_t size = region->size - d->src.addr; /* checked before the run */
-    uint64_t left = (uint64_t)d->dst.n * d->dst.c * d->dst.h * d->dst.w;
+    uint64_t left = d->count;
     const uint64_t blocks = (left + BLOCK - 1) / BLOCK, map_size = (blocks + 15) & ~UINT64_C(15);
     stream_header h;
     if (!read_header(p, size, &h) || 16 + map_size + h.payload > size) {
@@ -185,19 +185,19 @@ int exec_decompress(const exec_ctx *x, const tdma_cmd *d) {
     }
     bit_reader r = {.p = p + 16 + map_size, .bits = (uint64_t)h.payload * 8};
     const uint32_t e = h.bf16 ? 2 : 1;
-    stream to;
-    stream_open(&to, x, &d->dst);
+    walker to;
+    walker_open(&to, x, d, &d->dst);
     for (uint64_t b = 0; b < blocks; b += CHUNK_BLOCKS) {
         const unsigned count = blocks - b < CHUNK_BLOCKS ? (unsigned)(blocks - b) : CHUNK_BLOCKS;
         decode_blocks(&r, p + 16 + b, count, &h, table, out);
         uint64_t have = (uint64_t)count * BLOCK < left ? (uint64_t)count * BLOCK : left;
         left -= have;
         for (const uint8_t *q = out; have;) {
-            const uint64_t n = to.left < have ? to.left : have;
-            memcpy(to.p, q, n * e);
+            const uint64_t run = walker_run(&to), n = run < have ? run : have;
+            memcpy(to.s.p, q, n * e);
             q += n * e;
             have -= n;
-            stream_skip(&to, n);
+            walker_skip(&to, n);
         }
     }
     return TPU_SIM_OK;
@@ -273,14 +273,14 @@ static uint8_t encode_block(bit_writer *w, const uint8_t *sym, const stream_head
 }
 
 /* The next up to 16 elements, zero-padded. */
-static void take_block(stream *from, uint64_t count, uint8_t *raw) {
+static void take_block(walker *from, uint64_t count, uint8_t *raw) {
     memset(raw, 0, 2 * BLOCK);
     while (count) {
-        const uint64_t n = from->left < count ? from->left : count;
-        memcpy(raw, from->p, n * from->e);
-        raw += n * from->e;
+        const uint64_t run = walker_run(from), n = run < count ? run : count;
+        memcpy(raw, from->s.p, n * from->s.e);
+        raw += n * from->s.e;
         count -= n;
-        stream_skip(from, n);
+        walker_skip(from, n);
     }
 }
 
@@ -288,7 +288,7 @@ int exec_compress(const exec_ctx *x, const tdma_cmd *d) {
     const tpu_region *region = &x->regions[d->dst.region];
     uint8_t *p = region->data + d->dst.addr;
     const uint64_t size = region->size - d->dst.addr;
-    uint64_t left = (uint64_t)d->src.n * d->src.c * d->src.h * d->src.w;
+    uint64_t left = d->count;
     const uint64_t blocks = (left + BLOCK - 1) / BLOCK, map_size = (blocks + 15) & ~UINT64_C(15);
     stream_header h = {.is_signed = d->is_signed, .bf16 = d->packed_bf16, .bias0 = d->bias0,
                        .bias1 = d->bias1, .guard = d->zero_guard};
@@ -297,8 +297,8 @@ int exec_compress(const exec_ctx *x, const tdma_cmd *d) {
                         (unsigned long long)d->dst.addr, d->dst.region);
     }
     bit_writer w = {.p = p + 16 + map_size, .size = size - 16 - map_size};
-    stream from;
-    stream_open(&from, x, &d->src);
+    walker from;
+    walker_open(&from, x, d, &d->src);
     memset(p + 16, 0, map_size);
     for (uint64_t b = 0; b < blocks; b++) {
         uint8_t raw[2 * BLOCK], sym[BLOCK];

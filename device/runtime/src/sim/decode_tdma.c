@@ -185,6 +185,7 @@ static int decode_matrix(const chip_info *chip, const cv_tdma *f, int op, tdma_c
     global->ns = global->cs;
     global->cs = 0;
     d->matrix = 1;
+    d->cols = global->w;
     local->h = 1;
     TRY(check_shape("src", &d->src, e));
     TRY(check_shape("dst", &d->dst, e));
@@ -270,10 +271,13 @@ static int decode_any(const chip_info *chip, const cv_tdma *f, command *out, uin
         return decode_bytes(chip, f, d, e);
     }
     TRY(check_formats(d, out->op, f->trans_dir, e));
-    if (f->sys_dtype && (out->op == OP_COPY || out->op == OP_TRANS_MATRIX)) {
+    if (f->sys_dtype && out->op != OP_FILL) {
         TRY(decode_matrix(chip, f, out->op, d, e));
-        *work += elements(&d->src);
-        return TPU_SIM_OK;
+        d->count = (uint64_t)f->src_n * d->cols;
+        *work += d->count * 16;
+        return out->op == OP_COMPRESS || out->op == OP_DECOMPRESS
+                   ? decode_compression(f, out->op, d, e)
+                   : TPU_SIM_OK;
     }
     if (out->op != OP_FILL) {
         TRY(check_shape("src", &d->src, e));
@@ -294,6 +298,7 @@ static int decode_any(const chip_info *chip, const cv_tdma *f, command *out, uin
                         (unsigned long long)count);
     }
     *work += count * 16;
+    d->count = count;
     if (out->op == OP_COMPRESS || out->op == OP_DECOMPRESS) {
         TRY(decode_compression(f, out->op, d, e));
     }

@@ -106,6 +106,8 @@ typedef struct {
 
 typedef struct {
     side src, dst;
+    uint64_t count; /* elements of a compressed transfer */
+    uint32_t cols;  /* of a matrix */
     uint16_t value;
     uint8_t is_signed, truncate, lut_idx, lut_base, zero_guard, packed_bf16, bytes, matrix, bias0, bias1;
 } tdma_cmd;

@@ -18,4 +18,19 @@ uint8_t *stream_row(const stream *s);
 /* Move on by count <= left elements. */
 void stream_skip(stream *s, uint64_t count);
 
+/* The local side of a compressed transfer: a tensor, or the rows of a matrix, of which only the
+ * first `cols` elements exist. */
+typedef struct {
+    stream s;
+    side row;
+    uint64_t left, cols; /* elements left in this row; per row */
+} walker;
+
+void walker_open(walker *w, const exec_ctx *x, const tdma_cmd *d, const side *local);
+/* Adjacent elements available at w->s.p; walker_skip moves on by at most that many. */
+static inline uint64_t walker_run(const walker *w) {
+    return w->s.left < w->left ? w->s.left : w->left;
+}
+void walker_skip(walker *w, uint64_t count);
+
 #endif

@@ -53,6 +53,24 @@ void stream_skip(stream *s, uint64_t count) {
     }
 }
 
+void walker_open(walker *w, const exec_ctx *x, const tdma_cmd *d, const side *local) {
+    w->row = *local;
+    w->cols = d->matrix ? d->cols : (uint64_t)local->n * local->c * local->h * local->w;
+    w->row.n = d->matrix ? 1 : local->n;
+    w->left = w->cols;
+    stream_open(&w->s, x, &w->row);
+}
+
+void walker_skip(walker *w, uint64_t count) {
+    w->left -= count;
+    stream_skip(&w->s, count);
+    if (w->left == 0) {
+        w->left = w->cols;
+        w->row.addr += w->row.ns;
+        stream_open(&w->s, w->s.x, &w->row);
+    }
+}
+
 /* ---- conversions (section 5) ---- */
 
 static uint16_t int_to_bf16(int32_t v) {
