@@ -13,6 +13,7 @@ from onnx import AttributeProto, helper
 
 from ..errors import TpuforgeError, UnsupportedError, UserInputError
 from ..ir import Graph, TensorType, Value
+from ..passes import canonical_names
 from ..top import Input, ShapeError
 from . import onnx_activation, onnx_conv, onnx_eltwise, onnx_pool, onnx_shape  # noqa: F401  (they register themselves)
 from .onnx_file import opset_of, read_model, tensor_array
@@ -91,6 +92,7 @@ class _Importer:
                 "Change the model, or cut it before these nodes with output_names"
             )
         self.graph.outputs = [self.output(o) for o in outputs]
+        canonical_names.run(self.graph)  # a tensor of the model may be called as we call another
         return self.graph
 
     # ---- the part of the model that is needed
