@@ -75,6 +75,7 @@ def calibrate(
         if progress:
             progress(done, len(reader), "collecting")
     del runner
+    used = reader.used
     thresholds = collector.thresholds(warn)
     if tune_list and tune_num and method in TUNED:
         kept = list(
@@ -86,7 +87,10 @@ def calibrate(
         thresholds = tune(
             model, thresholds, collector.abs_max(), kept, threads=threads, progress=progress
         )
-    return collector.table(thresholds)
+    table = collector.table(thresholds)
+    tuned = min(len(kept) * reader.batch, tune_num) if method in TUNED else 0
+    table.made = {"method": method, "bins": bins, "samples": used, "tune_num": tuned}
+    return table
 
 
 def _warn(text: str) -> None:

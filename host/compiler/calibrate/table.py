@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import InternalError, OptionError, UserInputError
 from ..fileio import existing_file, write_text
@@ -28,12 +28,13 @@ class Entry(NamedTuple):
 @dataclass
 class CalibrationTable(Mapping[str, Entry]):
     """Tensor name -> Entry, in the order of the graph. weights, bitwidths: the extra lines of old
-    tables.
+    tables. made: how it was made, for the header of the file (method, bins, samples, tune_num).
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
     weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
     bitwidths: dict[str, int] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict)
     source: str = "calibration table"
 
     def __getitem__(self, name: str) -> Entry:
@@ -79,18 +80,20 @@ def format_table(
     when: datetime | None = None,
 ) -> str:
     """The text of a table: comment header, then `name threshold min max`, seven decimals, single
-    blanks, LF.
+    blanks, LF. What table.made says of method, bins, samples and tune_num goes before the
+    arguments.
     """
+    known = {"method": method, "bins": bins, "samples": samples, "tune_num": tune_num} | table.made
     when = when or datetime.now(timezone.utc).replace(tzinfo=None)
     lines = [
         "# tpuforge calibration table 1.0",
         f"# mlir: {model}",
         f"# genetated time: {when}",
-        f"# quantization threshold calculation method: ['{method}']",
-        f"# histogram number: {bins}",
-        f"# sample number: {samples}",
+        f"# quantization threshold calculation method: ['{known['method']}']",
+        f"# histogram number: {known['bins']}",
+        f"# sample number: {known['samples']}",
         "###",
-        f"# tune number: {tune_num}",
+        f"# tune number: {known['tune_num']}",
         "###",
         "# op_name    threshold    min    max",
     ]
