@@ -49,7 +49,16 @@ def stream(shared):
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`vendor_name` runs over all vendor models (one skipped case without the shared folder)."""
-    if "vendor_name" in metafunc.fixturenames:
-        names = sorted(p.stem for p in VENDOR.glob("*.cvimodel"))
-        metafunc.parametrize("vendor_name", names or ["none"])
+    """`vendor_name` runs over all vendor models, `small_vendor_name` and `large_vendor_name` over
+    those with few and with many commands (one case that skips without the shared folder).
+    """
+    names = sorted(p.stem for p in VENDOR.glob("*.cvimodel"))
+    large = [n for n in names if n.endswith("cv180x") and not n.startswith("tiny")]
+    choices = {
+        "vendor_name": names,
+        "small_vendor_name": [n for n in names if n not in large],
+        "large_vendor_name": large,
+    }
+    for fixture, chosen in choices.items():
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, chosen or ["none"])

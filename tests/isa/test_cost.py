@@ -18,7 +18,16 @@ CV181X, CV183X = CHIPS["cv181x"], CHIPS["cv183x"]
 TOLERANCE_MS = 0.0005 + 0.0003
 
 
-def test_vendor_baseline(vendor_name, shared):
+def test_vendor_baseline(small_vendor_name, shared):
+    check_baseline(small_vendor_name, shared)
+
+
+@pytest.mark.model
+def test_large_vendor_baseline(large_vendor_name, shared):
+    check_baseline(large_vendor_name, shared)
+
+
+def check_baseline(vendor_name, shared):
     """Counts and DDR bytes exactly, times within the printed digits."""
     expected = json.loads((shared / "zoo/baseline.json").read_text())[vendor_name]
     model = cvimodel.read((shared / f"zoo/vendor/{vendor_name}.cvimodel").read_bytes())

@@ -4,6 +4,7 @@ checks follow from it.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping
 from operator import index
 from typing import Any, ClassVar
@@ -47,6 +48,12 @@ class Word:
     elsewhere: ClassVar[frozenset[str]] = frozenset()
     reset_word: ClassVar[int]
     _pack: ClassVar[dict[str, tuple[int, int, int, int, int]]]
+    _signed: ClassVar[tuple[Field, ...]]
+    _words: ClassVar[struct.Struct]
+    _pairs: ClassVar[tuple[int, ...]]  # 32-bit words that a field shares with the next one
+    _unpack: ClassVar[
+        tuple[tuple[str, int, int, int], ...]
+    ]  # name, 32-bit word or pair, shift, mask
 
     def __init_subclass__(cls) -> None:
         cls.fields = {f.name: f for f in vars(cls).values() if isinstance(f, Field)}
@@ -59,7 +66,21 @@ class Word:
                 )
             covered |= f.mask << f.lo
             cls.reset_word |= (f.reset & f.mask) << f.lo
-        cls._pack = {f.name: (f.min, f.max, f.reset, f.mask, f.lo) for f in cls.fields.values()}
+        every = cls.fields.values()
+        cls._pack = {f.name: (f.min, f.max, f.reset, f.mask, f.lo) for f in every}
+        cls._signed = tuple(f for f in every if f.signed)
+        cls._words = struct.Struct(f"<{cls.size // 4}I")
+        cls._pairs = tuple(f.lo // 32 for f in every if f.lo // 32 != f.hi // 32)
+        place = {i: cls.size // 4 + k for k, i in enumerate(cls._pairs)}
+        cls._unpack = tuple(
+            (
+                f.name,
+                f.lo // 32 if f.lo // 32 == f.hi // 32 else place[f.lo // 32],
+                f.lo % 32,
+                f.mask,
+            )
+            for f in every
+        )
 
     @classmethod
     def encode(cls, values: Mapping[str, int]) -> bytes:
@@ -87,10 +108,11 @@ class Word:
         """All fields of one word, reserved ones included, so that encode(decode(x)) == x."""
         if len(data) != cls.size:
             raise InternalError(f"{cls.__name__} has {cls.size} bytes, not {len(data)}")
-        word = int.from_bytes(data, "little")
-        out = {name: (word >> lo) & mask for name, (_, _, _, mask, lo) in cls._pack.items()}
-        for f in cls.fields.values():
-            if f.signed and out[f.name] > f.max:
+        words = list(cls._words.unpack(data))
+        words += [words[i] | words[i + 1] << 32 for i in cls._pairs]
+        out = {name: words[i] >> shift & mask for name, i, shift, mask in cls._unpack}
+        for f in cls._signed:
+            if out[f.name] > f.max:
                 out[f.name] -= f.mask + 1
         return out
 
