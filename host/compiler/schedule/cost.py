@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from .plan import Plan
 from .program import Backend, Buffer, Step
+from .regions import split
 from .steps import StepBuilder
 
 BYTES_WEIGHT = 0.08  # DDR traffic has a price even when it is hidden behind computation
@@ -20,8 +21,8 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     """The plan with cycles, busy times and peak filled in; None if it needs more than `limit` bytes."""
     builder = StepBuilder(plan, backend)
     tn, th, tw = plan.tiles
-    middle = (0, min(th // 2, th - 1), min(tw // 2, tw - 1))
-    builder.tile(middle, only_slice=0 if plan.slices_first else None)
+    height, width = builder.sinks[0].shape[2:]
+    builder.tile((0, largest(height, th), largest(width, tw)), only_slice=0 if plan.slices_first else None)
     steps = builder.steps
     count = tn * th * tw
     constants = [b for b in builder.resident.values()]
@@ -48,6 +49,13 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     plan.cycles = ends[0] + (count - 1) * period if rounds > 1 else max(ends[0], first + last)
     plan.cycles = max(plan.cycles + (sum(once) - hidden), plan.tdma, plan.tiu) + BYTES_WEIGHT * plan.tdma
     return plan
+
+
+def largest(size: int, parts: int) -> int:
+    """The inner tile with the most rows."""
+    middle = parts // 2
+    near = sorted(range(max(0, middle - 8), min(parts, middle + 8)), key=lambda i: abs(i - middle))
+    return max(near, key=lambda i: split(size, parts, i)[1] - split(size, parts, i)[0])
 
 
 def _live(steps: list[Step], constants: set[Buffer]) -> list[int]:

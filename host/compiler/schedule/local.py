@@ -1,8 +1,9 @@
 """Addresses in local memory, and how early every load may be issued.
 
 Time is counted in steps. Slot t lies before computation t: there the TDMA gets the loads of slot t and the stores of
-step t - 1, while the TIU works on step t - 1 and then t. Loads are issued in the order of their use; each goes into the
-earliest slot at which its place is free, so that weights and tiles arrive while earlier steps still compute.
+step t - 1, while the TIU works on step t - 1 and then t. The buffers of a group are placed in two rounds: first what must
+be there (results, constants of the whole group), large ones first; then the loads in the order of their use, each where it
+may be issued the earliest, so that weights and tiles arrive while earlier steps still compute.
 Correctness does not depend on this: the emitter derives the waits from the addresses.
 """
 
@@ -13,77 +14,127 @@ from bisect import insort
 from .layers import Tensor
 from .program import Buffer, Compute, Load, Step, Store
 
-LOOKAHEAD = 32  # how many steps before its use a load may be issued
+LOOKAHEAD = 24  # how many steps before its use a load may be issued
+Interval = tuple[int, int]
 
 
 class NoSpaceError(Exception):
     """A buffer of a group found no place (its memory is too fragmented)."""
 
-    def __init__(self, group: int, buffer: Buffer):
-        super().__init__(buffer.name)
-        self.group, self.buffer = group, buffer
-
 
 class LocalMemory:
-    """First-fit by time: places the buffers of consecutive steps."""
+    """Who occupies which bytes in which step."""
 
     def __init__(self, size: int):
         self.size = size
-        self.placed: list[Buffer] = []
-        self.slot = {False: 0, True: 0}  # slot of the latest load of tiles, of constants
+        self.alive: list[list[Buffer]] = []  # per step: buffers whose bytes are in use
+        self.draining: list[list[Buffer]] = []  # per step: buffers being stored by the TDMA
+        self.turn = {False: 0, True: 0}  # slot of the latest load of tiles, of constants
         self.written: dict[Tensor, int] = {}  # root tensor -> step of its latest store
 
-    def snapshot(self) -> tuple[list[Buffer], dict[bool, int], dict[Tensor, int]]:
-        return list(self.placed), dict(self.slot), dict(self.written)
+    def grow(self, steps: int) -> None:
+        while len(self.alive) < steps + 2:
+            self.alive.append([])
+            self.draining.append([])
 
-    def restore(self, state: tuple[list[Buffer], dict[bool, int], dict[Tensor, int]]) -> None:
-        self.placed, self.slot, self.written = list(state[0]), dict(state[1]), dict(state[2])
+    def register(self, b: Buffer, first: int) -> None:
+        """Note an addressed buffer as occupied from step `first` on."""
+        for t in range(first, b.last + 1):
+            self.alive[t].append(b)
+        if b.stored:
+            self.draining[b.last + 1].append(b)
 
-    def place(self, b: Buffer, early: bool = True) -> bool:
-        """Choose addr (and slot) for a buffer whose first use is at step b.first; False: no room.
+    def forget(self, buffers: set[Buffer], first: int) -> None:
+        """Take back the registrations of a group whose steps begin at `first`."""
+        for t in range(max(0, first - LOOKAHEAD - 1), len(self.alive)):
+            self.alive[t] = [b for b in self.alive[t] if b not in buffers]
+            self.draining[t] = [b for b in self.draining[t] if b not in buffers]
 
-        early: prefer the place that is free the earliest; otherwise the tightest gap."""
-        now = b.first
+    def busy(self, first: int, last: int) -> list[Interval]:
+        """Byte ranges in use in any of the steps, sorted."""
+        found = set()
+        for t in range(first, last + 1):
+            for b in self.alive[t]:
+                found.add((b.addr, b.addr + b.size + (b.temp if t == b.first else 0)))
+        return sorted(found)
+
+    # ---- results and constants of a whole group
+    def place_fixed(self, b: Buffer) -> None:
+        """The lowest place (long-lived: the highest) that is free during the life of b; if possible one that no store
+        still reads."""
+        drain = [(p.addr, p.addr + p.size) for p in self.draining[b.first]]
+        taken = self.busy(b.first, b.last)
+        at_first = self.busy(b.first, b.first) if b.temp else []
+        for avoid in (drain, []):
+            addr = self.find(b, sorted(taken + avoid), at_first, avoid)
+            if addr is not None:
+                b.addr, b.slot = addr, b.first
+                self.register(b, b.first)
+                return
+        raise NoSpaceError(b.name)
+
+    def find(self, b: Buffer, taken: list[Interval], at_first: list[Interval], avoid: list[Interval]) -> int | None:
+        if not b.temp:
+            gaps = _gaps(taken, self.size, b.size)
+            if not gaps:
+                return None
+            return gaps[-1][1] - b.size if b.long_lived else gaps[0][0]
         need = b.size + b.temp
-        turn = self.slot[b.constant]
-        oldest = min(now, max(turn, now - LOOKAHEAD, b.ready))
-        horizon = min(now - 2, max(min(self.slot.values()), now - LOOKAHEAD) - 1)
-        self.placed = [p for p in self.placed if p.last >= horizon]
-        live = sorted((p.addr, p.addr + (p.size + p.temp if p.first == now else p.size)) for p in self.placed if p.last >= now)
-        past = [(p.addr, p.addr + p.size + p.temp, p.last + (2 if p.stored and not b.loaded else 1)) for p in self.placed if p.last < now]
-        past += [(p.addr + p.size, p.addr + p.size + p.temp, p.first + 1) for p in self.placed if p.temp and p.first < now <= p.last]
-        best: tuple | None = None
-        for low, high in _gaps(live, self.size, need):
-            ends = {low, high - need}
-            for a, e, _ in past:
-                if low <= e <= high - need:
-                    ends.add(e)
-                if low <= a - need and a <= high:
-                    ends.add((a - need) & ~15)
-            for addr in ends:
-                free = oldest
-                for a, e, until in past:
-                    if until > free and a < addr + need and e > addr:
-                        free = until
-                side = -addr if b.long_lived else addr
-                key = (free, high - low, side) if early else (high - low, side, free)
-                if best is None or key < best[0]:
-                    best = (key, addr, free)
+        wide = _gaps(sorted(at_first + avoid), self.size, need)
+        for low, high in _gaps(taken, self.size, b.size):
+            for a, e in wide:
+                addr = max(low, a)
+                if addr + b.size <= high and addr + need <= e:
+                    return addr
+        return None
+
+    # ---- loads
+    def place_load(self, b: Buffer) -> None:
+        """The place where b can be loaded the earliest (at least in the slot of its first use)."""
+        bound = min(b.first, max(self.turn[b.constant], b.ready, b.first - LOOKAHEAD))
+        best: tuple[int, int, int] | None = None
+        for low, high in _gaps(self.busy(b.first, b.last), self.size, b.size):
+            for addr in self.candidates(b, low, high, bound):
+                slot = self.earliest(b, addr, bound)
+                key = (slot, high - low, addr)
+                if best is None or key < best:
+                    best = key
         if best is None:
-            return False
-        b.addr = best[1]
-        if b.loaded:
-            b.slot = self.slot[b.constant] = min(now, max(best[2], oldest))
-        else:
-            b.slot = now
-        self.placed.append(b)
-        return True
+            raise NoSpaceError(b.name)
+        b.slot, _, b.addr = best
+        self.turn[b.constant] = b.slot
+        self.register(b, b.slot)
+
+    def candidates(self, b: Buffer, low: int, high: int, bound: int) -> set[int]:
+        """Both ends of a gap and the places beside what was alive shortly before."""
+        found = {low, high - b.size}
+        for t in range(max(bound, b.first - 3), b.first):
+            for p in self.alive[t]:
+                after, before = p.addr + p.size + (p.temp if t == p.first else 0), p.addr - b.size
+                if low <= after <= high - b.size:
+                    found.add(after)
+                if low <= before <= high - b.size:
+                    found.add(before & ~15)
+        return found
+
+    def earliest(self, b: Buffer, addr: int, bound: int) -> int:
+        """The first slot from which on the bytes at addr are free until b is used."""
+        end, t = addr + b.size, b.first - 1
+        while t >= bound:
+            for p in self.alive[t]:
+                if p.addr < end and p.addr + p.size + (p.temp if t == p.first else 0) > addr:
+                    return t + 1
+            for p in self.draining[t]:
+                if p.addr < end and p.addr + p.size > addr:
+                    return t + 1
+            t -= 1
+        return bound
 
 
-def _gaps(live: list[tuple[int, int]], size: int, need: int) -> list[tuple[int, int]]:
-    """Free ranges of at least `need` bytes between the live ones."""
+def _gaps(taken: list[Interval], size: int, need: int) -> list[Interval]:
+    """Free ranges of at least `need` bytes between sorted (possibly overlapping) busy ones."""
     out, low = [], 0
-    for a, e in live:
+    for a, e in taken:
         if a - low >= need:
             out.append((low, a))
         low = max(low, e)
@@ -93,40 +144,56 @@ def _gaps(live: list[tuple[int, int]], size: int, need: int) -> list[tuple[int, 
 
 
 def step_buffers(steps: list[Step]) -> list[Buffer]:
-    """The buffers of the steps in order of first use; long-lived ones first, large ones before small ones."""
+    """The buffers of the steps in order of first use."""
     found: dict[Buffer, None] = {}
     for s in steps:
         for load in s.loads:
             found[load.buffer] = None
         if s.compute is not None:
             found[s.compute.out.buffer] = None
-    return sorted(found, key=lambda b: (b.first, not b.long_lived, not b.loaded, -b.size))
+    return list(found)
 
 
-def place_group(memory: LocalMemory, steps: list[Step], group: int) -> None:
-    """Place all buffers of a group; NoSpaceError after both strategies failed."""
+def place_group(memory: LocalMemory, steps: list[Step], start: int) -> None:
+    """Place all buffers of a group whose first step is number `start`; NoSpaceError leaves the memory as it was."""
+    memory.grow(start + len(steps))
     buffers = step_buffers(steps)
     _note_sources(memory, steps)
-    state = memory.snapshot()
-    for early in (True, False):
-        memory.restore(state)
-        failed = next((b for b in buffers if not memory.place(b, early)), None)
-        if failed is None:
-            return
-    raise NoSpaceError(group, failed)
+    fixed = [b for b in buffers if b.long_lived or not b.loaded]
+    turn = dict(memory.turn)
+    try:
+        for b in sorted(fixed, key=lambda b: (not b.long_lived, -b.size - b.temp, b.first)):
+            memory.place_fixed(b)
+        for b in buffers:
+            if b.long_lived:
+                hoist_fixed(memory, b)
+            elif b.loaded:
+                memory.place_load(b)
+    except NoSpaceError:
+        memory.forget(set(buffers), start)
+        memory.turn = turn
+        raise
+    for t, s in enumerate(steps):
+        for store in s.stores:
+            memory.written[store.tensor.root] = start + t
+
+
+def hoist_fixed(memory: LocalMemory, b: Buffer) -> None:
+    """Issue the load of a constant of the whole group as early as its place is free."""
+    bound = min(b.first, max(memory.turn[True], b.first - LOOKAHEAD))
+    b.slot = memory.earliest(b, b.addr, bound)
+    memory.turn[True] = b.slot
+    for t in range(b.slot, b.first):
+        memory.alive[t].append(b)
 
 
 def _note_sources(memory: LocalMemory, steps: list[Step]) -> None:
     """Set `ready` of every load: behind the slot of the last store to the tensor it reads. A group never reads what it
     writes itself, so all its loads look at earlier groups."""
-    first = next((b.first for b in step_buffers(steps)), 0)
     for s in steps:
         for load in s.loads:
             if load.tile is not None:
                 load.buffer.ready = memory.written.get(load.tile.tensor.root, -1) + 1
-    for t, s in enumerate(steps):
-        for store in s.stores:
-            memory.written[store.tensor.root] = first + t
 
 
 def serialise(steps: list[Step]) -> list[Load | Compute | Store]:

@@ -37,15 +37,15 @@ def _place(plan: Plan, g: int, start: int, memory: LocalMemory, search: Search,
     """The steps of a group with addresses; if its memory is too fragmented, a plan that needs less is taken."""
     if plan.is_nothing:
         return plan, []
-    state, limit = memory.snapshot(), search.limit
+    limit = search.limit
     for _ in range(12):
         steps = StepBuilder(plan, backend, g).build()
         shift(steps, start)
         try:
-            place_group(memory, steps, g)
+            place_group(memory, steps, start)
             return plan, steps
         except NoSpaceError:
-            memory.restore(state)
+            pass
         limit *= 0.9
         smaller = search.plan(plan.layers, limit)
         if smaller is None:

@@ -212,12 +212,15 @@ class Search:
 
 
 def heights(height: int) -> list[int]:
-    """Numbers of row tiles worth trying: 1, 2, 3, ... with distinct tile heights, then sparser."""
-    out, t = [], 1
-    while t < height:
-        out.append(t)
-        t = max(t + 1, int(t * 1.34))
-    return [*out, height]
+    """Numbers of row tiles worth trying, ascending: one per distinct tile height, sparser for many small tiles."""
+    out: list[int] = []
+    rows = height
+    while rows:
+        count = -(-height // rows)
+        if not out or count > out[-1]:
+            out.append(count)
+        rows = min(rows - 1, int(rows * 0.87)) if rows > 1 else 0
+    return out
 
 
 def signature(layer: Layer) -> tuple:
