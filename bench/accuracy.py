@@ -1,12 +1,13 @@
-"""How near the INT8 networks come to float32, ours (numpy reference of the Tpu graph) beside the vendor's.
+"""How near INT8 comes to float32: ours (numpy reference of the Tpu graph) beside the vendor.
 
-usage: python bench/accuracy.py --zoo FOLDER_WITH_ONNX [--shared FOLDER] [--chip cv181x] [--json FILE]
-                                [--images N] [NETWORK ...]
+usage: python bench/accuracy.py --zoo FOLDER_WITH_ONNX [--shared FOLDER] [--chip cv181x]
+                                [--json FILE] [--images N] [NETWORK ...]
 
-Uses the vendor's calibration tables, stored inputs, float outputs and emulator outputs (shared/zoo/vendor). For
-efficientnet_lite0 also top-1 and mean cosine on the photographs of shared/data/ILSVRC2012 (--images, 0 = none).
-The bytes of a compiled file equal those of the numpy reference (parity tests), so no file is compiled here.
-Exit code 1 if a figure is worse than the vendor's.
+Uses the vendor's calibration tables, stored inputs, float outputs and emulator outputs
+(shared/zoo/vendor). For efficientnet_lite0 also top-1 and mean cosine on the photographs of
+shared/data/ILSVRC2012 (--images, 0 = none). The bytes of a compiled file equal those of the numpy
+reference (parity tests), so no file is compiled here. Exit code 1 if a figure is worse than the
+vendor's.
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ from tpuforge.compiler.tpu import interpreter
 
 REPO = Path(__file__).resolve().parents[1]
 NETWORKS = (
-    "tiny_resnet", "tiny_mobilenet", "squeezenet1_1", "mobilenet_v2", "efficientnet_lite0", "resnet18", "googlenet",
+    "tiny_resnet",
+    "tiny_mobilenet",
+    "squeezenet1_1",
+    "mobilenet_v2",
+    "efficientnet_lite0",
+    "resnet18",
+    "googlenet",
 )  # fmt: skip
 #: the vendor on the 100 photographs: measured in shared/data/README.md and issue 3
 VENDOR_100 = {"top1": 84, "cosine": 0.98975, "float_top1": 85}
@@ -80,7 +87,8 @@ def stored_input(name: str, tpu_graph: Graph, vendor: Path) -> dict[str, Any]:
 
 
 def photograph(path: Path) -> np.ndarray:
-    """shared/data/README.md: short side to 256 (bilinear up, area down), centre crop 224, RGB, (x - 127) / 128."""
+    """Short side to 256 (bilinear up, area down), centre crop 224, RGB, (x - 127) / 128, as in
+    shared/data/README.md."""
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     h, w = picture.shape[:2]
     ratio = 256 / min(h, w)
@@ -94,7 +102,8 @@ def photograph(path: Path) -> np.ndarray:
 
 
 def photographs(top_graph: Graph, tpu_graph: Graph, data: Path, count: int) -> dict[str, Any]:
-    """Top-1 (labels from the file names) and mean cosine against float on the first `count` photographs."""
+    """Top-1 (labels from the file names) and mean cosine against float on the first `count`
+    photographs."""
     lines = (data / "labels" / "synset_words.txt").read_text().splitlines()
     label = {line.split()[0]: i for i, line in enumerate(lines)}
     files = sorted((data / "ILSVRC2012").glob("*.JPEG"))[:count]
@@ -142,7 +151,8 @@ def main(argv: list[str] | None = None) -> int:
     result: dict[str, Any] = {"chip": args.chip, "networks": {}}
     worse = []
     print(
-        f"{'network':20} {'ours':>8} {'vendor':>8}   cosine against float32 on the stored input; CPU s: lower, run"
+        f"{'network':20} {'ours':>8} {'vendor':>8}   "
+        "cosine against float32 on the stored input; CPU seconds: lower, run"
     )
     for name in args.networks:
         top_graph, tpu_graph, seconds = build(name, Path(args.zoo), vendor, args.chip)
@@ -150,15 +160,20 @@ def main(argv: list[str] | None = None) -> int:
         result["networks"][name] = row
         worse += [name] if row["ours"] < row["vendor"] else []
         print(
-            f"{name:20} {row['ours']:8.5f} {row['vendor']:8.5f}   {seconds:.2f} {row['run_cpu_seconds']:.2f}",
+            f"{name:20} {row['ours']:8.5f} {row['vendor']:8.5f}   "
+            f"{seconds:.2f} {row['run_cpu_seconds']:.2f}",
             flush=True,
         )
         if name == "efficientnet_lite0" and args.images:
             hundred = photographs(top_graph, tpu_graph, args.shared / "data", args.images)
             result["photographs"] = {**hundred, "vendor_100": VENDOR_100}
-            print(f"  {hundred['images']} photographs: top-1 {hundred['top1']} (float {hundred['float_top1']}), cosine mean "
-                  f"{hundred['mean_cosine']:.5f} min {hundred['min_cosine']:.5f}; vendor on 100: top-1 {VENDOR_100['top1']}, "
-                  f"mean {VENDOR_100['cosine']}", flush=True)  # fmt: skip
+            print(
+                f"  {hundred['images']} photographs: top-1 {hundred['top1']} "
+                f"(float {hundred['float_top1']}), cosine mean {hundred['mean_cosine']:.5f} "
+                f"min {hundred['min_cosine']:.5f}; "
+                f"vendor on 100: top-1 {VENDOR_100['top1']}, mean {VENDOR_100['cosine']}",
+                flush=True,
+            )
             if hundred["images"] == 100 and (
                 hundred["top1"] < VENDOR_100["top1"] or hundred["mean_cosine"] < 0.990
             ):

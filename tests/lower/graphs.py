@@ -1,4 +1,5 @@
-"""Helpers of the lowering tests: Top graphs with random weights, their table, and the float comparison."""
+"""Helpers of the lowering tests: Top graphs with random weights, their table, and the float
+comparison."""
 
 from __future__ import annotations
 
@@ -24,10 +25,21 @@ class Net:
     def random(self, *shape: int) -> np.ndarray:
         return self.rng.standard_normal(shape).astype(np.float32)
 
-    def conv(self, x: Value, oc: int, k: int, name: str, *, group: int = 1, bias: bool = True, **attrs: Any) -> Value:
+    def conv(
+        self,
+        x: Value,
+        oc: int,
+        k: int,
+        name: str,
+        *,
+        group: int = 1,
+        bias: bool = True,
+        **attrs: Any,
+    ) -> Value:
         w = self.random(oc, x.shape[1] // group, k, k) / np.sqrt(k * k * x.shape[1] / group)
         b = self.graph.const(f"{name}.bias", self.random(oc)) if bias else None
-        return self.graph.add(top.Conv, [x, self.graph.const(f"{name}.weight", w.astype(np.float32)), b], name,
+        weight = self.graph.const(f"{name}.weight", w.astype(np.float32))
+        return self.graph.add(top.Conv, [x, weight, b], name,
                               kernel_shape=(k, k), group=group, **attrs)  # fmt: skip
 
     def add(self, op: Any, operands: list[Value], name: str, **attrs: Any) -> Value:
@@ -37,7 +49,8 @@ class Net:
         return self.graph.const(name, np.asarray(data, np.float32))
 
     def finish(self, *outputs: Value) -> tuple[Graph, CalibrationTable, dict[str, np.ndarray]]:
-        """(graph, table with the largest absolute values on one random input, float values of that input)."""
+        """(graph, table with the largest absolute values on one random input, float values of that
+        input)."""
         self.graph.outputs = list(outputs)
         self.graph.verify()
         values = reference.run(self.graph, {"x": self.random(*self.x.shape)}, "all")
@@ -48,8 +61,10 @@ class Net:
         return self.graph, table, values
 
 
-def check(net: Net, *outputs: Value, chip: str = "cv181x", worst: float = 2.0, **options: Any) -> Graph:
-    """Lower, run, and compare each output with float: at most `worst` steps of its int8 scale anywhere. Returns the
+def check(
+    net: Net, *outputs: Value, chip: str = "cv181x", worst: float = 2.0, **options: Any
+) -> Graph:
+    """Lower, run, and compare each output with float: at most `worst` int8 steps. Returns the
     Tpu graph."""
     graph, table, values = net.finish(*outputs)
     lowered = lower(graph, table, chip_named(chip), **options)

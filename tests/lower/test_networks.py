@@ -1,4 +1,5 @@
-"""Whole networks with the vendor's tables: at least as near to float as the vendor's own compilation."""
+"""Whole networks with the vendor's tables: at least as near to float as the vendor's own
+compilation."""
 
 from __future__ import annotations
 
@@ -34,16 +35,23 @@ def test_small(bench: ModuleType, zoo, vendor_dir: Path, name: str, chip: str) -
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v2", "efficientnet_lite0", "resnet18", "googlenet"])
+@pytest.mark.parametrize(
+    "name", ["squeezenet1_1", "mobilenet_v2", "efficientnet_lite0", "resnet18", "googlenet"]
+)
 def test_large(bench: ModuleType, zoo, vendor_dir: Path, name: str) -> None:
     compare(bench, zoo(name), vendor_dir, "cv181x")
 
 
 @pytest.mark.model
-def test_efficientnet_on_photographs(bench: ModuleType, zoo, vendor_dir: Path, shared_dir: Path) -> None:
-    """Issue 3: top-1 within one image of float, mean cosine >= 0.990 on the 100 photographs; lowering in half a second."""
+def test_efficientnet_on_photographs(
+    bench: ModuleType, zoo, vendor_dir: Path, shared_dir: Path
+) -> None:
+    """Issue 3: on the 100 photographs top-1 within one image of float, mean cosine >= 0.990; the
+    lowering takes less than half a second."""
     start = time.process_time()
-    top_graph, graph, seconds = bench.build("efficientnet_lite0", zoo("efficientnet_lite0").parent, vendor_dir, "cv181x")
+    top_graph, graph, seconds = bench.build(
+        "efficientnet_lite0", zoo("efficientnet_lite0").parent, vendor_dir, "cv181x"
+    )
     assert seconds < 0.5 and time.process_time() > start
     figures = bench.photographs(top_graph, graph, shared_dir / "data", 100)
     assert figures["images"] == 100

@@ -1,4 +1,5 @@
-"""The chip's arithmetic against the tables and the literal formulas of hw/cv18xx-tiu.md section 3."""
+"""The chip's arithmetic against the tables and the literal formulas of hw/cv18xx-tiu.md section
+3."""
 
 from __future__ import annotations
 
@@ -39,8 +40,10 @@ def test_shift_table(x: int, s: int, rounded: int, floor: int) -> None:
 
 Q_TABLE = [
     (1, 0x40000000, 0, 1), (3, 0x40000000, 0, 2), (-1, 0x40000000, 0, 0), (-3, 0x40000000, 0, -1),
-    (1000, 0x55555555, 4, 42), (7, 0x7FFFFFFF, 1, 4), (-1000, 0x55555555, 4, -42), (12345678, 0x60000000, 20, 9),
-    (5, 0x7FFFFFFF, 1, 3), (-5, 0x7FFFFFFF, 1, -3), (100, 0x80000000, 3, -13), (3, 0x40000000, -4, 24),
+    (1000, 0x55555555, 4, 42), (7, 0x7FFFFFFF, 1, 4), (-1000, 0x55555555, 4, -42), (12345678,
+    0x60000000, 20, 9),
+    (5, 0x7FFFFFFF, 1, 3), (-5, 0x7FFFFFFF, 1, -3), (100, 0x80000000, 3, -13), (3, 0x40000000, -4,
+    24),
 ]  # fmt: skip
 
 
@@ -79,7 +82,9 @@ def test_wrap_and_saturate() -> None:
     assert arith.saturate(x, bits=16).max() == 32767 and arith.saturate(x).dtype == np.int8
 
 
-@pytest.mark.parametrize("scale", [0.5, 0.75, 1 / 3, 1e-3, 2.0**-31, 0.9999999999, 1 - 2.0**-53, 0.499999999999])
+@pytest.mark.parametrize(
+    "scale", [0.5, 0.75, 1 / 3, 1e-3, 2.0**-31, 0.9999999999, 1 - 2.0**-53, 0.499999999999]
+)
 def test_multiplier_and_shift(scale: float) -> None:
     m, s = arith.multiplier_and_shift(scale)
     assert 0 <= s <= 31 and (1 << 30) <= m < (1 << 31)
@@ -120,6 +125,19 @@ def test_bf16_product_special_values() -> None:
 def test_int8_conversions() -> None:
     x = np.array([0.5, 1.5, -0.5, -2.5, 126.5, 200.0, -200.0, np.inf, -np.inf], np.float32)
     pattern = arith.bf16_truncated(x)
-    np.testing.assert_array_equal(arith.int8_from_bf16(pattern), [0, 2, 0, -2, 126, 127, -128, 127, -128])
+    np.testing.assert_array_equal(
+        arith.int8_from_bf16(pattern), [0, 2, 0, -2, 126, 127, -128, 127, -128]
+    )
     x = np.array([0.5, 1.5, -0.5, -2.5, 0.49999997, 1e30, -1e30, np.nan, np.inf], np.float32)
     np.testing.assert_array_equal(arith.quantise_f32(x, 1.0), [1, 2, -1, -3, 0, 127, -128, 0, 127])
+
+
+def test_truncated_sum() -> None:
+    from fractions import Fraction
+
+    rng = np.random.default_rng(4)
+    a = np.abs(rng.standard_normal(500) * 10.0 ** rng.integers(-12, 12, 500)).astype(np.float32)
+    b = np.abs(rng.standard_normal(500) * 10.0 ** rng.integers(-12, 12, 500)).astype(np.float32)
+    for x, y, z in zip(a, b, arith.f32_add_truncated(a, b), strict=True):
+        exact = Fraction(float(x)) + Fraction(float(y))
+        assert Fraction(float(z)) <= exact < Fraction(float(np.nextafter(z, np.float32(np.inf))))

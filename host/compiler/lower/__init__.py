@@ -24,8 +24,8 @@ def lower(
     table: calibration table, name -> entry with `.threshold` (real = q * threshold / 127).
     quant_input, quant_output: int8 instead of float32 at the graph inputs, outputs.
     quantize_table: layer name -> data type ("INT8", "BF16", ...); only INT8 exists in this version.
-    Raises UserInputError listing every tensor the table lacks, UnsupportedError listing every layer that can not be
-    lowered.
+    Raises UserInputError listing every tensor the table lacks, UnsupportedError listing every layer
+    that can not be lowered.
     """
     return cv18xx.lower(graph, table, chip, quant_input, quant_output, quantize_table or {})
 

@@ -6,8 +6,9 @@ from .conv import Conv
 from .eltwise import Add, LeakyRelu, Mul, PRelu, Relu, Requant
 from .pool import AvgPool, MaxPool
 from .shape import Concat, Reshape
+from .softmax import Softmax, softmax_table
 
 __all__ = [
-    "Add", "AvgPool", "Concat", "Conv", "Dequantize", "Input", "LeakyRelu", "MaxPool", "Mul", "PRelu", "Quantize", "Relu",
-    "Requant", "Reshape", "TpuOp", "i8",
+    "Add", "AvgPool", "Concat", "Conv", "Dequantize", "Input", "LeakyRelu", "MaxPool", "Mul",
+    "PRelu", "Quantize", "Relu", "Requant", "Reshape", "Softmax", "TpuOp", "i8", "softmax_table",
 ]  # fmt: skip

@@ -1,7 +1,8 @@
 """The arithmetic of the chip in numpy, exact to the bit (hw/cv18xx-tiu.md sections 3 and 4).
 
-Everything integer works on int32 accumulators that wrap modulo 2^32. Multipliers and shifts may be scalars or arrays that
-broadcast against the accumulator (per-channel parameters are passed as (c, 1, 1)).
+Everything integer works on int32 accumulators that wrap modulo 2^32. Multipliers and shifts may be
+scalars or arrays that broadcast against the accumulator (per-channel parameters are passed as (c,
+1, 1)).
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ def wrap32(x: ArrayLike) -> NDArray[np.int32]:
 
 
 def saturate(x: Array, bits: int = 8, signed: bool = True, relu: bool = False) -> Array:
-    """max(x, 0) if relu, then clip to the range of the result type; int8, uint8, int16 or uint16."""
+    """max(x, 0) if relu, then clip to the range of the result type; int8, uint8, int16 or
+    uint16."""
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
     dtype = np.dtype(f"{'' if signed else 'u'}int{bits}")
     return np.clip(x, 0 if relu else low, high).astype(dtype)
 
 
 def shift_round(acc: ArrayLike, s: int) -> NDArray[np.int32]:
-    """R(acc, s), arithmetic, rounding: s = 0: acc; else ((acc >> (s - 1)) + 1) >> 1, the + 1 wraps (section 3.1)."""
+    """R(acc, s), arithmetic, rounding: s = 0: acc; else ((acc >> (s - 1)) + 1) >> 1, the + 1 wraps
+    (section 3.1)."""
     x = np.asarray(acc, np.int32)
     if s == 0:
         return x
@@ -45,7 +48,7 @@ def requantise(acc: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> NDArr
     """Q(acc, m, s) of section 3.2, before relu and saturation.
 
     s < 0: acc = wrap32(acc << -s), s = 0            (generation B)
-    q = round(acc * m / 2^31), ties up               (= the + 2^30 / 1 - 2^30 and truncation of the specification)
+    q = round(acc * m / 2^31), ties up    (= + 2^30 or 1 - 2^30, then truncation)
     result = round(q / 2^s), ties away from 0
     """
     a = np.asarray(acc, np.int32).astype(np.int64)
@@ -68,10 +71,11 @@ def requantise(acc: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> NDArr
 
 # ---- multipliers
 def multiplier_and_shift(scale: float) -> tuple[int, int]:
-    """(m, s) with m / 2^(31 + s) = scale as near as possible, 2^30 <= m < 2^31, 0 <= s <= 31; 0 < scale < 1.
+    """(m, s) with m / 2^(31 + s) = scale as near as possible, 2^30 <= m < 2^31, 0 <= s <= 31; 0 <
+    scale < 1.
 
-    A scale below 2^-32 / 2 can not be expressed with s <= 31: then m shrinks (also to 0); a scale that rounds to 1 gets
-    the largest multiplier.
+    A scale below 2^-32 / 2 can not be expressed with s <= 31: then m shrinks (also to 0); a scale
+    that rounds to 1 gets the largest multiplier.
     """
     f, e = math.frexp(scale)
     m, s = round(f * (1 << 31)), -e
@@ -100,8 +104,8 @@ def f32_from_bf16(pattern: ArrayLike) -> NDArray[np.float32]:
 
 
 def bf16_mul(a: NDArray[np.uint16], b: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """TIU bf16 product (section 4): denormals read as +0, exact product, |p| < 2^-126 -> +0, round to nearest even;
-    infinity, NaN or overflow in an operand or the result -> 0x7F7F."""
+    """TIU bf16 product (section 4): denormals read as +0, exact product, |p| < 2^-126 -> +0, round
+    to nearest even; infinity, NaN or overflow in an operand or the result -> 0x7F7F."""
     x, y = f32_from_bf16(a), f32_from_bf16(b)
     bad = ((a & 0x7F80) == 0x7F80) | ((b & 0x7F80) == 0x7F80)
     x = np.where((a & 0x7F80) == 0, np.float32(0), x)
@@ -114,14 +118,24 @@ def bf16_mul(a: NDArray[np.uint16], b: NDArray[np.uint16]) -> NDArray[np.uint16]
     return np.where(bad | ((r & 0x7F80) == 0x7F80), np.uint16(0x7F7F), r).astype(np.uint16)
 
 
+def f32_add_truncated(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """fp32 sum rounded towards zero (section 4), for finite values of the same sign (the float64
+    sum of two such can not round up to a float32)."""
+    total = a.astype(np.float64) + b.astype(np.float64)
+    nearest = total.astype(np.float32)
+    return np.where(np.abs(nearest) > np.abs(total), np.nextafter(nearest, np.float32(0)), nearest)
+
+
 def int8_from_bf16(pattern: ArrayLike) -> NDArray[np.int8]:
-    """The TDMA conversion with int8_rnd_mode 0: nearest, ties to even, saturated (hw/cv18xx-tdma.md section 5.2)."""
+    """The TDMA conversion with int8_rnd_mode 0: nearest, ties to even, saturated (hw/cv18xx-tdma.md
+    section 5.2)."""
     x = np.nan_to_num(f32_from_bf16(pattern), nan=0.0, posinf=1e9, neginf=-1e9)
     return np.clip(np.rint(x), -128, 127).astype(np.int8)
 
 
 def quantise_f32(x: ArrayLike, factor: float) -> NDArray[np.int8]:
-    """The runtime's CPU routine `quant`: clamp(round_half_away(f32(x * factor)), -128, 127); NaN -> 0 (api/cvi_nn.md)."""
+    """The runtime's CPU routine `quant`: clamp(round_half_away(f32(x * factor)), -128, 127); NaN ->
+    0 (api/cvi_nn.md)."""
     with np.errstate(all="ignore"):
         p = np.asarray(x, np.float32) * np.float32(factor)
     p = np.clip(np.nan_to_num(p.astype(np.float64), nan=0.0, posinf=1e9, neginf=-1e9), -1e9, 1e9)

@@ -14,8 +14,8 @@ from ..ir import Op, TensorType
 class TpuOp(Op):
     """An op whose value is stated exactly by `reference`.
 
-    Result types: shape and element type are inferred; the scale of an op that requantises is a decision of the lowering
-    and comes with `types=` when the op is added (`i8(shape, scale)`).
+    Result types: shape and element type are inferred; the scale of an op that requantises is a
+    decision of the lowering and comes with `types=` when the op is added (`i8(shape, scale)`).
     """
 
     dialect: ClassVar[str] = "tpu"

@@ -14,8 +14,8 @@ from .base import TpuOp, i8
 
 @register
 class Input(TpuOp):
-    """A graph input, f32 or i8 (shape and type are given with `types=`). The preprocessing attributes of top.Input are
-    carried through to the file; they compute nothing here."""
+    """A graph input, f32 or i8 (shape and type are given with `types=`). The preprocessing
+    attributes of top.Input are carried through to the file; they compute nothing here."""
 
     channel_format = str_(default="nchw")
     do_preprocess = bool_(default=False)
@@ -44,8 +44,9 @@ class Input(TpuOp):
 class Quantize(TpuOp):
     """f32 -> i8. inv_scale = f32(127 / threshold), scale of the result = threshold / 127.
 
-    engine "cpu": clamp(round_half_away(f32(x * inv_scale)), -128, 127), the runtime's routine `quant`
-    engine "tpu": int8_rne_saturated(bf16_mul(upper half of x, bf16_rne(inv_scale)))  (hw/cv18xx-quant.md section 3)
+    engine "cpu": clamp(round_half_away(f32(x * inv_scale)), -128, 127), the routine `quant`
+    engine "tpu": int8_rne_saturated(bf16_mul(upper half of x, bf16_rne(inv_scale))),
+                  hw/cv18xx-quant.md section 3
     """
 
     operand_names = ("x",)

@@ -14,10 +14,11 @@ from .base import TpuOp, i8, per_channel
 
 @register
 class Conv(TpuOp):
-    """sat8(relu(Q(wrap32(acc + bias[oc]), multiplier[oc], shift[oc]))), acc = sum of x * filter, padding 0.
+    """sat8(relu(Q(wrap32(acc + bias[oc]), multiplier[oc], shift[oc]))), acc = sum(x * filter).
 
-    x (n, ic, h, w) i8; filter [oc, ic/group, kh, kw] i8; bias [oc] i32 or absent; multiplier [oc] i32; shift [oc] i8.
-    pads (top, left, bottom, right). Depthwise: group = ic = oc.
+    x (n, ic, h, w) i8; filter [oc, ic/group, kh, kw] i8; bias [oc] i32 or absent; multiplier [oc]
+    i32; shift [oc] i8.
+    pads (top, left, bottom, right) of 0. Depthwise: group = ic = oc.
     """
 
     operand_names = ("x", "filter", "bias?", "multiplier", "shift")

@@ -23,8 +23,9 @@ class _Unary(TpuOp):
 
 @register
 class Add(TpuOp):
-    """sat8(relu(R(a * m0 + b * m1, shift))), R rounds half up. A multiplier is 0..255 (unsigned constant) or -128..127
-    (signed constant), so that a * m0 fits 16 bits; each operand has its own signedness. a, b (n, c, h, w) i8."""
+    """sat8(relu(R(a * m0 + b * m1, shift))), R rounds half up. A multiplier is 0..255 (unsigned
+    constant) or -128..127 (signed constant), so that a * m0 fits 16 bits; each operand has its own
+    signedness. a, b (n, c, h, w) i8."""
 
     operand_names = ("a", "b")
     multipliers = ints()
@@ -107,7 +108,8 @@ class LeakyRelu(_Unary):
 
 @register
 class PRelu(TpuOp):
-    """x > 0: x; else sat8(Q(x * slope[c], multiplier[c], shift[c])). slope [c] i8, multiplier [c] i32, shift [c] i8."""
+    """x > 0: x; else sat8(Q(x * slope[c], multiplier[c], shift[c])). slope [c] i8, multiplier [c]
+    i32, shift [c] i8."""
 
     operand_names = ("x", "slope", "multiplier", "shift")
 

@@ -1,4 +1,4 @@
-"""Run a Tpu graph by the references of its ops: what every compiled file must compute, byte for byte."""
+"""Run a Tpu graph by its ops' references: what a compiled file must compute, byte for byte."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ def run(
 ) -> dict[str, NDArray[Any]]:
     """Name -> array for every value (keep "all") or for the graph outputs.
 
-    inputs: one array per graph input under its name, float32 or int8 as declared, of the declared number of elements
-    (reshaped). A missing, unknown or ill-shaped array raises UserInputError.
+    inputs: one array per graph input under its name, float32 or int8 as declared, of the declared
+    number of elements (reshaped). A missing, unknown or ill-shaped array raises UserInputError.
     """
     known = {v.name: v for v in graph.inputs}
     if set(inputs) != set(known):
         raise UserInputError(
-            f"inputs given: {', '.join(inputs) or 'none'}; the model {graph.name} takes: {', '.join(known)}"
+            f"inputs given: {', '.join(inputs) or 'none'}; "
+            f"the model {graph.name} takes: {', '.join(known)}"
         )
     last_use = {id(v): op for op in graph.ops for v in op.operands if v is not None}
     kept = {id(v) for v in graph.outputs} if keep == "outputs" else {id(v) for v in graph.values()}
@@ -45,7 +46,8 @@ def run(
 
 
 def dequantised(graph: Graph, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
-    """The arrays of `run` as real numbers: q * scale where the value is quantised, unchanged where it is float."""
+    """The arrays of `run` as real numbers: q * scale where the value is quantised, unchanged where
+    it is float."""
     types = {v.name: v.type for v in graph.values()}
     return {name: _real(x, types[name]) for name, x in values.items()}
 

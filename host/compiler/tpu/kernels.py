@@ -1,7 +1,8 @@
-"""Exact integer sums over windows: convolution by im2col and BLAS, depthwise and pooling by shifted additions.
+"""Exact integer sums over windows: convolution by BLAS, depthwise and pooling by shifted additions.
 
-Why floating point is exact: every partial sum of sum(w * x), |x| <= 128, is an integer of magnitude <= 128 * sum|w|. When
-that is below 2^24 (2^53) float32 (float64) represents all of them, so neither the order of summation nor FMA matters.
+Why floating point is exact: every partial sum of sum(w * x), |x| <= 128, is an integer of magnitude
+<= 128 * sum|w|. When that is below 2^24 (2^53) float32 (float64) represents all of them, so neither
+the order of summation nor FMA matters.
 """
 
 from __future__ import annotations
@@ -19,21 +20,23 @@ _COLUMN_BYTES = 8 << 20
 def out_size(
     size: int, kernel: int, stride: int, before: int, after: int, dilation: int = 1
 ) -> int:
-    """Output rows (or columns) of a window operation, rounded down (hw/cv18xx-tiu.md section 5.6)."""
+    """Output rows (or columns) of a window operation, rounded down (hw/cv18xx-tiu.md section
+    5.6)."""
     return (size + before + after - ((kernel - 1) * dilation + 1)) // stride + 1
 
 
 def pad(x: NDArray, pads: Sequence[int], fill: int) -> NDArray:
     """(n, c, h, w) with pads (top, left, bottom, right)."""
     t, left, b, r = pads
-    return (
-        x if not any(pads) else np.pad(x, ((0, 0), (0, 0), (t, b), (left, r)), constant_values=fill)
-    )
+    if not any(pads):
+        return x
+    return np.pad(x, ((0, 0), (0, 0), (t, b), (left, r)), constant_values=fill)
 
 
 def taps(x: NDArray, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int],
          out: Sequence[int]) -> Iterator[tuple[int, int, NDArray]]:  # fmt: skip
-    """(i, j, view): the input elements that tap (i, j) of the kernel meets, shape (n, c, oh, ow)."""
+    """(i, j, view): the input elements that tap (i, j) of the kernel meets, shape (n, c, oh,
+    ow)."""
     (kh, kw), (sy, sx), (dy, dx), (oh, ow) = kernel, strides, dilations, out
     for i in range(kh):
         for j in range(kw):
@@ -42,7 +45,8 @@ def taps(x: NDArray, kernel: Sequence[int], strides: Sequence[int], dilations: S
 
 
 def matmul_exact(a: I8, b: I8) -> I32:
-    """a[m, k] @ b[k, n] for int8, exact in 32 bits (k < 2^17), by float32 BLAS in slices of k where the bound holds."""
+    """a[m, k] @ b[k, n] for int8, exact in 32 bits (k < 2^17), by float32 BLAS in slices of k where
+    the bound holds."""
     m, k = a.shape
     bound = 128 * int(np.abs(a, dtype=np.int32).sum(axis=1).max(initial=0))
     step = k if bound < 1 << 24 else 1024
@@ -58,7 +62,8 @@ def matmul_exact(a: I8, b: I8) -> I32:
 def conv2d(
     x: I8, w: I8, strides: Sequence[int], pads: Sequence[int], dilations: Sequence[int], group: int
 ) -> I32:
-    """acc(n, oc, y, x) = sum over i, j, ic of in(n, ic, y*sy + i*dy, x*sx + j*dx) * w(oc, ic, i, j); fill 0; int32."""
+    """int32 acc(n, o, y, x) = sum of in(n, k, y*sy + i*dy, x*sx + j*dx) * w(o, k, i, j) over
+    i, j, k; padding 0."""
     n, _, h, wd = x.shape
     oc, icg, kh, kw = w.shape
     oh = out_size(h, kh, strides[0], pads[0], pads[2], dilations[0])
@@ -137,9 +142,15 @@ def sum_pool(x: I8, kernel: Sequence[int], strides: Sequence[int], pads: Sequenc
     return acc
 
 
-def window_counts(size: Sequence[int], kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int],
-                  counted: Sequence[int]) -> NDArray[np.int64]:  # fmt: skip
-    """(oh, ow): how many positions of each window lie in the input enlarged by the counted pads (top, left, bottom, right)."""
+def window_counts(
+    size: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    counted: Sequence[int],
+) -> NDArray[np.int64]:
+    """(oh, ow): how many positions of each window lie in the input enlarged by the counted pads
+    (top, left, bottom, right)."""
 
     def along(axis: int) -> NDArray[np.int64]:
         before, after = pads[axis], pads[axis + 2]

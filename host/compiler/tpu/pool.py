@@ -31,7 +31,8 @@ class _Pool(TpuOp):
 
 @register
 class MaxPool(_Pool):
-    """Maximum over the window, then relu. pads (top, left, bottom, right) already include what ceil_mode adds; fill -128."""
+    """Maximum over the window, then relu. pads (top, left, bottom, right) already include what
+    ceil_mode adds; fill -128."""
 
     do_relu = bool_(default=False)
 
@@ -47,8 +48,9 @@ class MaxPool(_Pool):
 class AvgPool(_Pool):
     """sat8(relu(Q(factor * sum over the window, multipliers[k], shifts[k]))), fill 0.
 
-    k: index in `counts` (ascending) of the number of window positions that lie inside the input enlarged by counted_pads
-    (top, left, bottom, right). pads already include what ceil_mode adds. factor 1..127 only adds fraction bits for Q.
+    k: index in `counts` (ascending) of the number of window positions that lie inside the input
+    enlarged by counted_pads (top, left, bottom, right). pads already include what ceil_mode adds.
+    factor 1..127 only adds fraction bits for Q.
     """
 
     counted_pads = ints(default=(0, 0, 0, 0))

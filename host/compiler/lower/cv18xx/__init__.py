@@ -73,7 +73,7 @@ def _only_int8(quantize_table: Mapping[str, str]) -> None:
     other = [f"{name} {mode}" for name, mode in quantize_table.items() if mode.upper() != "INT8"]
     if other:
         raise UnsupportedError(
-            "the quantize table asks for other types than INT8, which this version can not compile: "
+            "the quantize table asks for types that this version can not compile (only INT8): "
             + ", ".join(other)
         )
 

@@ -1,11 +1,16 @@
 """Activations that were not fused.
 
-Relu, Clip(0, k): y = min(max(x, 0), k): the result threshold is at most k (thresholds.py), so saturation is the upper
-limit. Equal scales: tpu.Relu; other scales: Requant with relu.
+Relu, Clip(0, k): y = min(max(x, 0), k): the result threshold is at most k (thresholds.py), so
+saturation is the upper limit. Equal scales: tpu.Relu; other scales: Requant with relu.
 
-LeakyRelu, 0 <= alpha <= 1: y = max(x, alpha * x) -> max(x_q, Q(x_q * 127, m, s)), m / 2^(31+s) = alpha / 127.
-PRelu, other LeakyRelu: x_q > 0: x_q, else Q(x_q * slope_q[c], m[c], s[c]), slope_q = +-127, m / 2^(31+s) = |slope| / 127.
+LeakyRelu, 0 <= alpha <= 1   y = max(x, alpha * x)  ->  max(x_q, Q(x_q * 127, m, s)),
+                             m / 2^(31+s) = alpha / 127
+PRelu, other LeakyRelu       x_q > 0: x_q, else Q(x_q * slope_q[c], m[c], s[c]),
+                             slope_q = +-127, m / 2^(31+s) = |slope| / 127
 Both keep the scale.
+
+Softmax, as the last layer: tpu.Softmax, a bf16 recipe with float32 result; its table entry is not
+used.
 """
 
 from __future__ import annotations
@@ -76,3 +81,18 @@ def _prelu(ctx: Context, op: Any, x: Value, slope: NDArray[Any]) -> Value:
         ctx.const(f"{op.name}_shift", s, np.int8),
     ]
     return ctx.add(tpu.PRelu, operands, op.name, x.type.scale)
+
+
+@lowers(top.Softmax)
+def lower_softmax(ctx: Context, op: top.Softmax) -> Value:
+    rank = len(op.x.shape)
+    x = ctx.get(op.x)
+    if op.axis % rank != 1 or x.shape[2:] != (1, 1) or op.results[0].uses:
+        raise UnsupportedError(
+            f"{op.name} is a Softmax along axis {op.axis} of {list(op.x.shape)}; "
+            "only one over the channels of a vector (n, c), as the last layer, works"
+        )
+    assert x.type.scale is not None
+    name = f"{op.name}_f32"
+    table = ctx.graph.const(f"{op.name}_table", tpu.softmax_table(x.type.scale), "bf16")
+    return ctx.graph.add(tpu.Softmax, [x, table], name, axis=1)

@@ -1,7 +1,8 @@
 """Graph inputs and outputs (hw/cv18xx-quant.md section 3).
 
-in    f32 -> i8: Quantize, inv_scale = f32(127 / threshold); the CPU routine where the runtime of the chip has one,
-      else the bf16 recipe on the TPU. With quant_input the graph input is int8 and nothing is converted.
+in    f32 -> i8: Quantize, inv_scale = f32(127 / threshold); the CPU routine where the runtime of
+          the chip has one, else the bf16 recipe on the TPU. With quant_input the graph input is
+          int8 and nothing is converted.
 out   i8 -> f32: q * f32(threshold / 127), exact. With quant_output the graph output is int8.
 """
 

@@ -1,5 +1,5 @@
-"""Concat along channels: bytes are moved. Operands that only the Concat reads are produced in its scale (thresholds.py);
-the others are requantised with an exact 31-bit multiplier."""
+"""Concat along channels: bytes are moved. Operands that only the Concat reads are produced in its
+scale (thresholds.py); the others are requantised with an exact 31-bit multiplier."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 MulConst                     y = x * k         -> Requant with the gain k
 AddConst                     y = x + k         -> depthwise 1x1 Conv, weight 1, bias k
-Scale, BatchNorm             y = x * s + b     -> depthwise 1x1 Conv, weight s, bias b, quantised per channel
+Scale, BatchNorm             y = x * s + b     -> depthwise 1x1 Conv, weight s, bias b
 Add, Mul with a constant     one number or one per channel: as above
 """
 
@@ -72,7 +72,8 @@ def affine(ctx: Context, op: Any, x: Value, scale: NDArray[Any], bias: NDArray[A
 def split_constants(
     op: Any, neutral: float, combine: Callable[[Any, Any], Any]
 ) -> tuple[list[Value], NDArray[Any] | None]:
-    """(activations, combined constant as one number or [c], None if there is none) of an Add or Mul."""
+    """(activations, combined constant as one number or [c], None if there is none) of an Add or
+    Mul."""
     xs = [v for v in op.operands if not v.is_const]
     constants = [v for v in op.operands if v.is_const]
     if not constants:
@@ -87,6 +88,7 @@ def split_constants(
     spread = (1,) * (len(shape) - len(spread)) + spread
     if len(shape) < 2 or spread[1] != shape[1] or np.size(total) != shape[1]:
         raise UnsupportedError(
-            f"{op.name} has a constant operand of shape {list(spread)}; only one number, or one per channel, works"
+            f"{op.name} has a constant operand of shape {list(spread)}; "
+            "only one number, or one per channel, works"
         )
     return xs, np.reshape(total, (-1,))

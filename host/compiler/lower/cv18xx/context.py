@@ -1,4 +1,5 @@
-"""What the lowering functions share: the graph under construction, scales, requantised copies; the registry."""
+"""What the lowering functions share: the graph under construction, scales, requantised copies; the
+registry."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ F = TypeVar("F", bound=Lowering)
 
 
 def lowers(*ops: type[Op]) -> Callable[[F], F]:
-    """Decorator: this function lowers these Top ops; it returns the value of the op's (only) result."""
+    """Decorator: this function lowers these Top ops; it returns the value of the op's (only)
+    result."""
 
     def add(function: F) -> F:
         LOWERINGS.update(dict.fromkeys(ops, function))
@@ -49,7 +51,8 @@ class Context:
         return self.thresholds[v.name] / 127.0
 
     def get(self, v: Value, scale: float | None = None) -> Value:
-        """The int8 value of a Top value; in another scale it is a Requant of it (one per scale, shared)."""
+        """The int8 value of a Top value; in another scale it is a Requant of it (one per scale,
+        shared)."""
         value = self.values[v]
         if scale is None or value.type.scale == scale:
             return value
@@ -64,16 +67,18 @@ class Context:
     def requant(
         self, x: Value, scale: float, name: str, gain: float = 1.0, relu: bool = False
     ) -> Value:
-        """round(gain * x * s_x / scale): Q(x * f, m, s) with m / 2^(31+s) = |gain| * s_x / scale / |f|.
+        """round(gain * x * s_x / scale) as Q(x * f, m, s), m / 2^(31+s) = |gain * s_x / scale / f|.
 
-        f = +-127 keeps seven fraction bits between the two roundings of Q, so that they do not add up.
+        f = +-127 keeps seven fraction bits between the two roundings of Q, so that they do not add
+        up.
         """
         assert x.type.scale is not None
         ratio = gain * x.type.scale / scale
         factor = 127 if ratio >= 0 else -127
         if abs(ratio) >= 127:
             raise UnsupportedError(
-                f"{name}: the result scale is {abs(ratio):.3g} times finer than the input's (limit 127); check the calibration table"
+                f"{name}: the result scale is {abs(ratio):.3g} times finer than the input's "
+                "(limit 127); check the calibration table"
             )
         m, s = multiplier_and_shift(abs(ratio) / 127) if ratio else (0, 0)
         return self.add(
@@ -97,5 +102,6 @@ class Context:
         return self.graph.const(name, np.ascontiguousarray(data, dtype))
 
     def placeholder(self, v: Value) -> Value:
-        """Stands for a value that could not be lowered, so that the search for problems can go on."""
+        """Stands for a value that could not be lowered, so that the search for problems can go
+        on."""
         return Value(v.name, tpu.i8(shape4(v.shape), self.thresholds.get(v.name, 1.0) / 127.0))

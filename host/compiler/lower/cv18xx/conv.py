@@ -2,9 +2,9 @@
 
     y = sum(w * x) + b  ->  y_q = Q(sum(w_q * x_q) + b_q, m, s), see weights.py; per output channel.
 
-Padding is real 0 = int8 0. Depthwise on generation B: the quantised depthwise instruction ignores dilation
-(hw/cv18xx-tiu.md section 5.6), so the kernel is spread with zeros: k' = (k - 1) * d + 1. The same is done anywhere for a
-dilation beyond the field's 15.
+Padding is real 0 = int8 0. Depthwise on generation B: the quantised depthwise instruction ignores
+dilation (hw/cv18xx-tiu.md section 5.6), so the kernel is spread with zeros: k' = (k - 1) * d + 1.
+The same is done anywhere for a dilation beyond the field's 15.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def convolve(
     name: str = "",
     **attrs: Any,
 ) -> Value:
-    """tpu.Conv with float weights w [oc, ic/g, kh, kw] and bias, result in the scale and with the relu of `op`."""
+    """tpu.Conv with float weights w [oc, ic/g, kh, kw] and bias, result in the scale and with the
+    relu of `op`."""
     assert x.type.scale is not None
     name, scale = name or op.name, ctx.scale(op.results[0])
     q = quantise(w, b, x.type.scale, scale)

@@ -1,8 +1,9 @@
 """Add and Mul of activations (constants: constant.py).
 
-Add: y = a + b  ->  y_q = R(a_q * m0 + b_q * m1, s), m_i / 2^s ~ r_i = s_i / s_out. The multipliers are unsigned bytes, the
-shift is the one with the least error |m_i / 2^s - r_i|, and R rounds. More than two operands: ((a + b) + c) ..., partial
-sums with the threshold t_a + t_b, which can not saturate.
+Add: y = a + b  ->  y_q = R(a_q * m0 + b_q * m1, s), m_i / 2^s ~ r_i = s_i / s_out
+The multipliers are unsigned bytes, the shift is the one with the least error |m_i / 2^s - r_i|, and
+R rounds. More than two operands: ((a + b) + c) ..., partial sums with the threshold t_a + t_b,
+which can not saturate.
 
 Mul: y = a * b  ->  y_q = Q(a_q * b_q, m, s), m / 2^(31 + s) = s_a * s_b / s_out.
 """
@@ -53,7 +54,8 @@ def lower_add(ctx: Context, op: top.Add) -> Value:
 
 
 def add_multipliers(ratios: tuple[float, float], name: str) -> tuple[tuple[int, int], int]:
-    """((m0, m1), shift): unsigned bytes with m_i / 2^shift nearest to the ratios (sum of squared errors)."""
+    """((m0, m1), shift): unsigned bytes with m_i / 2^shift nearest to the ratios (sum of squared
+    errors)."""
     best = None
     for shift in range(24):
         ms = tuple(round(r * 2**shift) for r in ratios)
@@ -64,7 +66,8 @@ def add_multipliers(ratios: tuple[float, float], name: str) -> tuple[tuple[int, 
             best = error, ms, shift
     if best is None:
         raise UnsupportedError(
-            f"{name}: an operand's threshold is {max(ratios):.3g} times the result's (limit 255); check the calibration table"
+            f"{name}: an operand's threshold is {max(ratios):.3g} times the result's (limit 255); "
+            "check the calibration table"
         )
     return (best[1][0], best[1][1]), best[2]
 
@@ -86,7 +89,8 @@ def lower_mul(ctx: Context, op: top.Mul) -> Value:
     ratio = reduce(lambda s, v: s * (v.type.scale or 0.0), values, 1.0) / scale
     if ratio >= 1:
         raise UnsupportedError(
-            f"{op.name}: threshold {scale * 127:.3g} is too small for the product of its operands; check the calibration table"
+            f"{op.name}: threshold {scale * 127:.3g} is too small for the product of its operands; "
+            "check the calibration table"
         )
     m, s = multiplier_and_shift(ratio)
     return ctx.add(tpu.Mul, [a, b], op.name, scale, multiplier=m, shift=s, do_relu=op.do_relu)

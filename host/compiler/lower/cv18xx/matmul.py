@@ -2,16 +2,19 @@
 
     y[n, o] = sum over k of x[n, k] * r[k, o] + b[o]
 
-    x seen through Reshape as (n, c, h, w), k = (c*H + h)*W + w  ->  Conv with kernel (h, w), filter[o, c, h, w] = r[k, o]
-    x any other (n, k)                                            ->  Conv 1x1 on (n, k, 1, 1)
-    x (a, b, k)                                                   ->  Conv 1x1 on (a*b, k, 1, 1), result renamed back
+    x seen through Reshape as (n, c, h, w), k = (c*H + h)*W + w
+                             ->  Conv with kernel (h, w), filter[o, c, h, w] = r[k, o]
+    x any other (n, k)       ->  Conv 1x1 on (n, k, 1, 1)
+    x (a, b, k)              ->  Conv 1x1 on (a*b, k, 1, 1), result renamed back
 
-The hardware takes at most 4063 input channels (hw/cv18xx-tiu.md section 1.3): a longer k is viewed as (k/f, f, 1).
+The hardware takes at most 4063 input channels (hw/cv18xx-tiu.md section 1.3): a longer k is viewed
+as (k/f, f, 1).
 """
 
 from __future__ import annotations
 
 from ... import top, tpu
+from ...errors import UnsupportedError
 from ...ir import Value
 from .context import Context, lowers, shape4
 from .conv import convolve
@@ -24,13 +27,11 @@ def lower_matmul(ctx: Context, op: top.MatMul) -> Value:
     x, right, bias = op.x, op.operand("right"), op.operand("bias")
     assert right is not None
     if not right.is_const:
-        from ...errors import UnsupportedError
-
         raise UnsupportedError(f"{op.name} is a MatMul of two activations")
     w = right.data if op.right_transpose else right.data.T
     b = None if bias is None else bias.data.reshape(-1)
     value = _picture(ctx, x)
-    n, c, h, wd = value.shape
+    c, h, wd = value.shape[1:]
     name = op.name if len(x.shape) == 2 else f"{op.name}_conv"
     y = convolve(ctx, op, value, w.reshape(-1, c, h, wd), b, name=name)
     shape = shape4(op.results[0].shape)

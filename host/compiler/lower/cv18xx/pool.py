@@ -2,8 +2,9 @@
 
 MaxPool keeps the scale; ceil_mode becomes padding (fill -128 never wins against data).
 
-AvgPool: y = sum(x) / count  ->  y_q = Q(f * sum(x_q), m, s), m / 2^(31+s) = s_in / s_out / count / f, one (m, s) per count.
-f = 127 keeps fraction bits between the two roundings of Q; smaller where 128 * f * count would not fit 31 bits.
+AvgPool: y = sum(x) / count -> y_q = Q(f * sum(x_q), m, s), m / 2^(31+s) = s_in / s_out / count / f
+One (m, s) per count. f = 127 keeps fraction bits between the two roundings of Q; it is smaller
+where 128 * f * count would not fit 31 bits.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from .context import Context, lowers
 def lower_max_pool(ctx: Context, op: top.MaxPool) -> Value:
     scale = ctx.scale(op.results[0])
     return ctx.add(
-        tpu.MaxPool, [ctx.get(op.x, scale)], op.name, scale, kernel_shape=op.kernel_shape, strides=op.strides,
+        tpu.MaxPool, [ctx.get(op.x, scale)], op.name, scale, kernel_shape=op.kernel_shape,
+        strides=op.strides,
         pads=effective_pads(op), do_relu=op.do_relu,
     )  # fmt: skip
 
@@ -39,17 +41,21 @@ def lower_avg_pool(ctx: Context, op: top.AvgPool) -> Value:
     ratios = [x.type.scale / scale / count / factor for count in counts]
     if factor < 1 or max(ratios) >= 1:
         raise UnsupportedError(
-            f"{op.name}: window {op.kernel_shape} with scales {x.type.scale:.3g} -> {scale:.3g} can not be averaged in INT8"
+            f"{op.name}: window {op.kernel_shape} with scales {x.type.scale:.3g} -> {scale:.3g} "
+            "can not be averaged in INT8"
         )
     pairs = [multiplier_and_shift(r) for r in ratios]
     return ctx.add(
-        tpu.AvgPool, [x], op.name, scale, kernel_shape=op.kernel_shape, strides=op.strides, pads=pads, counted_pads=counted,
-        factor=factor, counts=counts, multipliers=[m for m, _ in pairs], shifts=[s for _, s in pairs], do_relu=op.do_relu,
+        tpu.AvgPool, [x], op.name, scale, kernel_shape=op.kernel_shape, strides=op.strides,
+        pads=pads, counted_pads=counted,
+        factor=factor, counts=counts, multipliers=[m for m, _ in pairs], shifts=[s for _, s in
+        pairs], do_relu=op.do_relu,
     )  # fmt: skip
 
 
 def effective_pads(op: top.Pool) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right) so that rounding down gives the declared result: ceil_mode enlarges bottom and right."""
+    """(top, left, bottom, right) so that rounding down gives the declared result: ceil_mode
+    enlarges bottom and right."""
     shape = op.results[0].shape if op.keepdims else (*op.results[0].shape, 1, 1)
     pads = list(op.pads)
     for i in (0, 1):

@@ -1,16 +1,19 @@
-"""One threshold per value: the calibration table, made consistent over ops that can not change a scale.
+"""One threshold per value: the calibration table, consistent over ops that can not change a scale.
 
 Baseline: hw/cv18xx-quant.md section 2. Three kinds of op:
 
     INHERIT   Reshape, Permute, Pad: the result has its input's threshold
-    KEEP      MaxPool, LeakyRelu, PRelu: input and result share one: LeakyRelu: the result's entry when nobody else reads
-              the input; MaxPool: the smaller of both (measured: googlenet's mean cosine 0.962 -> 0.965); PRelu, and
-              LeakyRelu with a slope outside 0..1: the larger, since the negative side matters as much
-    FREE_RELU Relu, Clip, Concat: an input that only this op reads is produced with the result's threshold;
-              any other input is requantised by the op
+    KEEP      MaxPool, LeakyRelu, PRelu: input and result share one.
+              LeakyRelu: the result's entry when nobody else reads the input;
+              MaxPool: the smaller of both (measured: googlenet's mean cosine 0.962 -> 0.965);
+              PRelu, LeakyRelu with a slope outside 0..1: the larger, since the negative side
+              matters as much
+    FREE_RELU Relu, Clip, Concat: an input that only this op reads is produced with the result's
+              threshold; any other input is requantised by the op
 
-Everything else (Conv, MatMul, Add, Mul, AvgPool, ...) has independent thresholds. Graph inputs keep their own. A value
-behind relu with an upper limit has a threshold of at most that limit, so that saturation is the upper limit.
+Everything else (Conv, MatMul, Add, Mul, AvgPool, ...) has independent thresholds. Graph inputs keep
+their own. A value behind relu with an upper limit has a threshold of at most that limit, so that
+saturation is the upper limit.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ FREE_RELU = (top.Relu, top.Clip, top.Concat)
 
 
 def unify(graph: Graph, table: Mapping[str, Any]) -> dict[str, float]:
-    """Name -> threshold for every value. UserInputError lists all entries that are missing or not positive."""
+    """Name -> threshold for every value. UserInputError lists all entries that are missing or not
+    positive."""
     th = _read(graph, table)
     limits = {op.results[0].name: relu_limit(op) for op in graph.ops}
     for name, limit in limits.items():
@@ -70,7 +74,8 @@ def _is_steep(op: Op) -> bool:
 
 
 def _may_change(op: Op, x: Value, graph: Graph) -> bool:
-    """True if x is computed for one reader only (for a MaxPool others may read it: the smaller entry suits them too)."""
+    """True if x is computed for one reader only (for a MaxPool others may read it: the smaller
+    entry suits them too)."""
     if isinstance(x.owner, top.Input) or x in graph.outputs:
         return False
     return len(x.uses) == 1 or isinstance(op, top.MaxPool)
@@ -82,6 +87,8 @@ def _read(graph: Graph, table: Mapping[str, Any]) -> dict[str, float]:
     for op in graph.ops:
         if isinstance(op, INHERIT):
             th[op.name] = th.get(op.operands[0].name, 1.0)  # type: ignore[union-attr]
+        elif isinstance(op, top.Softmax):
+            th[op.name] = 1.0
         elif op.name not in table:
             missing.append(op.name)
         elif not table[op.name].threshold > 0:
@@ -90,8 +97,9 @@ def _read(graph: Graph, table: Mapping[str, Any]) -> dict[str, float]:
             th[op.name] = float(table[op.name].threshold)
     if missing:
         raise UserInputError(
-            f"the calibration table has no entry for {len(missing)} of the {len(graph.ops)} tensors of {graph.name}: "
-            f"{', '.join(missing)}. Was it made from another model? Run run_calibration on this one."
+            f"the calibration table has no entry for {len(missing)} of the {len(graph.ops)} "
+            f"tensors of {graph.name}: {', '.join(missing)}. Was it made from another model? "
+            "Run run_calibration on this one."
         )
     if bad:
         raise UserInputError(

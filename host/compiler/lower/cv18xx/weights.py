@@ -4,9 +4,10 @@
     acc = sum(w_q * x_q) + b_q              b_q = round(b / (s_w * s_in))
     y_q = Q(acc, m, s)                      m / 2^(31 + s) = S = s_w * s_in / s_out
 
-All in float64 except the division of the weights. Against the vendor's float32 rules (hw/cv18xx-quant.md section 1) only
-the last bits of m differ. s_w is raised where S would need a shift above 31 or b_q more than 31 bits, also for channels
-without weights; it is lowered, and the weights saturate, where S >= 1 (the multiplication can not amplify).
+All in float64 except the division of the weights. Against the vendor's float32 rules
+(hw/cv18xx-quant.md section 1) only the last bits of m differ. s_w is raised where S would need a
+shift above 31 or b_q more than 31 bits, also for channels without weights; it is lowered, and the
+weights saturate, where S >= 1 (the multiplication can not amplify).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _BIAS_MOST = 2.0**30
 
 
 class Quantised(NamedTuple):
-    """weights: int8 of the shape given; bias: int32 [oc] or None; multiplier int32 [oc]; shift int8 [oc]."""
+    """weights: int8 of the shape given; bias: int32 [oc] or None; multiplier int32 [oc]; shift int8
+    [oc]."""
 
     weights: NDArray[np.int8]
     bias: NDArray[np.int32] | None
@@ -51,7 +53,8 @@ def quantise(w: NDArray[Any], b: NDArray[Any] | None, s_in: float, s_out: float)
 def multipliers_and_shifts(
     scales: NDArray[np.float64],
 ) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
-    """(m, s) per element: m / 2^(31 + s) = scale, 2^30 <= m < 2^31, 0 <= s <= 31; 2^-32 <= scale < 1."""
+    """(m, s) per element: m / 2^(31 + s) = scale, 2^30 <= m < 2^31, 0 <= s <= 31; 2^-32 <= scale <
+    1."""
     f, e = np.frexp(scales)
     m = np.rint(f * 2.0**31)
     carry = m == 2.0**31
