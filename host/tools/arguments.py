@@ -97,25 +97,29 @@ class Parser(argparse.ArgumentParser):
 
     # ---- parsing
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """The options; `present`: destinations that were given, `given`: their flags as typed."""
+        """The options. `present`: the destinations that were given; `typed`: option name -> its
+        word.
+
+        The names in `typed` are those of the flags, spelled out, without dashes.
+        """
         argv = list(argv)
         self._check_comment_trap(argv)
-        joined, present, given = self._join_values(argv)
+        joined, present, typed = self._join_values(argv)
         options, extra = self.parse_known_args(joined)
         if extra:
             self.error(self._unknown(extra[0]))
-        options.present, options.given = present, given
+        options.present, options.typed = present, typed
         return options
 
-    def find(self, token: str) -> argparse.Action | None:
-        """The option that a token means (full name or unambiguous prefix), or None."""
+    def find(self, token: str) -> tuple[str, argparse.Action] | None:
+        """The option that a token means (full name or unambiguous prefix) and its action."""
         flag = token.split("=", 1)[0]
         if flag in self._option_string_actions:
-            return self._option_string_actions[flag]
+            return flag, self._option_string_actions[flag]
         if not flag.startswith("--") or len(flag) < 3:
             return None
-        found = {id(a): a for o, a in self._option_string_actions.items() if o.startswith(flag)}
-        return next(iter(found.values())) if len(found) == 1 else None
+        found = [(o, a) for o, a in self._option_string_actions.items() if o.startswith(flag)]
+        return found[0] if len({id(a) for _, a in found}) == 1 else None
 
     def _prefixed(self, token: str) -> bool:
         """Whether any option begins with this token (then argparse reports the ambiguity)."""
@@ -126,35 +130,31 @@ class Parser(argparse.ArgumentParser):
         """Make `--opt=value` of optional boolean words and negative number lists."""
         out: list[str] = []
         present: set[str] = set()
-        given: dict[str, str] = {}
+        typed: dict[str, str] = {}
         i = 0
         while i < len(argv):
             token = argv[i]
-            action = self.find(token)
             i += 1
-            if action is None:
+            found = self.find(token)
+            if found is None:
                 if token.startswith("--") and not self._prefixed(token):
                     self.error(self._unknown(token))
                 out.append(token)
                 continue
-            present.add(action.dest)
-            given.setdefault(
-                action.dest, action.option_strings[0] if token.startswith("--") else token
-            )
+            flag, action = found
             if "=" not in token and self.bool_options.intersection(action.option_strings):
                 word = i < len(argv) and argv[i].lower() in TRUE_WORDS + FALSE_WORDS
                 token += "=" + (argv[i] if word else "true")
                 i += word
-            elif (
-                "=" not in token
-                and action.nargs != 0
-                and i < len(argv)
-                and _NUMBERS.fullmatch(argv[i])
-            ):
-                token += "=" + argv[i]
-                i += 1
+            elif "=" not in token and action.nargs != 0 and i < len(argv):
+                if _NUMBERS.fullmatch(argv[i]):
+                    token += "=" + argv[i]
+                    i += 1
+            value = token.partition("=")[2] if "=" in token else argv[i] if i < len(argv) else ""
+            present.add(action.dest)
+            typed[flag.lstrip("-")] = value
             out.append(token)
-        return out, present, given
+        return out, present, typed
 
     def _unknown(self, token: str) -> str:
         if not token.startswith("-"):
@@ -169,7 +169,7 @@ class Parser(argparse.ArgumentParser):
         if stray is None:
             return
         kept = argv[:stray]
-        seen = {id(a) for a in map(self.find, kept) if a is not None}
+        seen = {id(found[1]) for found in map(self.find, kept) if found is not None}
         missing = [
             a for a in self._actions if a.required and a.option_strings and id(a) not in seen
         ]
@@ -192,10 +192,9 @@ class Parser(argparse.ArgumentParser):
                 continue
             if not token.strip() or token.lstrip().startswith("#"):
                 return i
-            action = self.find(token) if token.startswith("-") else None
-            takes_one = action is not None and "=" not in token and action.nargs is None
-            if takes_one and not self.bool_options.intersection(
-                action.option_strings if action else ()
-            ):
-                value_of = action
+            found = self.find(token) if token.startswith("-") and "=" not in token else None
+            if found is None or found[1].nargs is not None:
+                continue
+            if not self.bool_options.intersection(found[1].option_strings):
+                value_of = found[1]
         return None

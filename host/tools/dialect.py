@@ -26,21 +26,21 @@ NEUTRAL = (
 
 
 def detect_dialect(options: argparse.Namespace, *, name_is_old: bool = False) -> str:
-    """OLD or NEW for parsed options (`present` from Parser.parse).
+    """OLD or NEW for options from Parser.parse.
 
     name_is_old: model_name marks the old dialect (model_deploy).
     OptionError if options of both dialects are present; the message names one of each.
     """
-    present = set(options.present)
+    typed: dict[str, str] = options.typed
+    names = set(typed)
     for old, new in NEUTRAL:
-        if {old, new} <= present and getattr(options, old) == getattr(options, new):
-            present -= {old, new}
-    bf16_twice = {"all_bf16", "quantize"} <= present and options.all_bf16
-    if bf16_twice and str(options.quantize).upper() == "BF16":
-        present -= {"quantize"}
+        if {old, new} <= names and typed[old] == typed[new]:
+            names -= {old, new}
+    if {"all_bf16", "quantize"} <= names and typed["quantize"].upper() == "BF16":
+        names -= {"quantize"}
     old_only = (*OLD_ONLY, "model_name") if name_is_old else OLD_ONLY
-    old_found = [o for o in old_only if o in present]
-    new_found = [o for o in NEW_ONLY if o in present]
+    old_found = [o for o in old_only if o in names]
+    new_found = [o for o in NEW_ONLY if o in names]
     if old_found and new_found:
         raise OptionError(
             f"--{old_found[0]} belongs to the old command line (CV18xx toolchain 1.5) and "

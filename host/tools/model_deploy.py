@@ -86,7 +86,6 @@ def parser() -> common.Parser:
 def _main(argv: list[str]) -> int:
     options = parser().parse(argv)
     common.apply_common_options(options)
-    _rename_old(options)
     old = common.detect_dialect(options, name_is_old=True) == common.OLD
     _check(options, old)
     from ..compiler import api
@@ -124,23 +123,6 @@ def _main(argv: list[str]) -> int:
     return 0
 
 
-def _rename_old(options: argparse.Namespace) -> None:
-    """Options that share a destination: which dialect was spoken is told by the flag that was
-    typed.
-    """
-    spelled = {
-        "model": ("--cvimodel", "cvimodel"),
-        "test_input": ("--image", "image"),
-        "quantize_table": ("--mix_precision_table", "mix_precision_table"),
-    }
-    for dest, (flag, old_name) in spelled.items():
-        if options.given.get(dest) == flag:
-            options.present = options.present - {dest} | {old_name}
-            setattr(options, old_name, getattr(options, dest))
-    if options.given.get("customization_format") == "--pixel_format":
-        options.present = options.present - {"customization_format"} | {"pixel_format"}
-
-
 def _check(options: argparse.Namespace, old: bool) -> None:
     """What can be said before any work (sections 5.3 and 5.6)."""
     if options.chip in BM168X:
@@ -176,8 +158,8 @@ def _check(options: argparse.Namespace, old: bool) -> None:
         raise UnsupportedError(
             "--fuse_preprocess: this version does not put preprocessing into the file"
         )
-    for option in ("customization_format", "aligned_input"):
-        if option in options.present:
+    for option in ("customization_format", "pixel_format", "aligned_input"):
+        if option in options.typed:
             raise OptionError(f"--{option} goes with --fuse_preprocess only")
     for flag in LATER_FLAGS:
         if flag.lstrip("-") in options.present:

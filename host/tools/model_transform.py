@@ -110,7 +110,7 @@ def _main(argv: list[str]) -> int:
 
     options = parser().parse(argv)
     common.apply_common_options(options)
-    dialect = _dialect(options)
+    dialect = common.detect_dialect(options)
     _check(options, dialect)
     common.say(common.version_line())
     for option in sorted(
@@ -137,15 +137,6 @@ def _main(argv: list[str]) -> int:
         console=TERMINAL,
     )
     return 0
-
-
-def _dialect(options: argparse.Namespace) -> str:
-    if options.given.get("test_input") == "--image":
-        options.image, options.present = (
-            options.test_input,
-            options.present - {"test_input"} | {"image"},
-        )
-    return common.detect_dialect(options)
 
 
 def _check(options: argparse.Namespace, dialect: str) -> None:

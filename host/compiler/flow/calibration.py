@@ -40,6 +40,6 @@ def calibrate(
         )  # fmt: skip
     if table is not None:
         write_table(
-            found, Path(table), model=top.name, method=method, samples=input_num, tune_num=tune_num
+            Path(table), found, model=top.name, method=method, samples=input_num, tune_num=tune_num
         )
     return found

@@ -1,0 +1,257 @@
+"""model_transform as a user types it: files, console, errors (cli.md section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from tpuforge.compiler.ir.text import read
+from tpuforge.tools import model_transform
+
+PICTURES = [
+    "--mean",
+    "128,128,128",
+    "--scale",
+    "0.0078125,0.0078125,0.0078125",
+    "--pixel_format",
+    "rgb",
+]
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def call(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    code = model_transform.main(list(argv))
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def small_model(shape: list[int | str] | None = None, op: str = "Relu") -> str:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape or [1, 3, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([helper.make_node(op, ["x"], ["y"])], "g", [x], [y])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8),
+        "small.onnx",
+    )
+    return "small.onnx"
+
+
+def test_new_dialect(
+    zoo: Callable[..., Path], shared_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cat = str(shared_dir / "data/images/cat.jpg")
+    code, out, err = call(
+        capsys,
+        "--model_name",
+        "net",
+        "--model_def",
+        str(zoo("tiny_resnet")),
+        "--input_shapes",
+        "[[1,3,64,64]]",
+        *PICTURES,
+        "--test_input",
+        cat,
+        "--test_result",
+        "net_top_outputs.npz",
+        "--mlir",
+        "net.mlir",
+    )
+    assert (code, err) == (0, "")
+    assert out.startswith("tpuforge v")
+    for line in (
+        "y = (x - mean) * scale",
+        "Mlir file generated:net.mlir",
+        "Saving net_top_outputs.npz",
+        "npz compare PASSED.",
+    ):
+        assert line in out
+    assert {p.name for p in Path().iterdir()} == {
+        "net.mlir",
+        "net_top_f32_all_weight.npz",
+        "net_in_f32.npz",
+        "net_top_outputs.npz",
+    }
+    graph = read("net.mlir")
+    assert graph.name == "net"
+    with np.load("net_in_f32.npz") as z, np.load("net_top_outputs.npz") as tensors:
+        assert (
+            z.files == ["input"]
+            and z["input"].shape == (1, 3, 64, 64)
+            and z["input"].dtype == np.float32
+        )
+        assert set(tensors.files) == {v.name for v in graph.values()}
+        assert graph.outputs[0].name == "output_Gemm"
+
+
+def test_old_dialect_equals_new(
+    zoo: Callable[..., Path], shared_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same preprocessing in the words of toolchain 1.5; batch 4 by --batch_size; input files
+    differ in the last bit only."""
+    cat, model = str(shared_dir / "data/images/cat.jpg"), str(zoo("tiny_mobilenet"))
+    size = read_input_size(model)
+    dims = f"{size[2]},{size[3]}"
+    old = [
+        "--model_type",
+        "onnx",
+        "--image",
+        cat,
+        "--image_resize_dims",
+        dims,
+        "--keep_aspect_ratio",
+        "false",
+        "--net_input_dims",
+        dims,
+        "--raw_scale",
+        "255.0",
+        "--mean",
+        "128,128,128",
+        "--std",
+        "128,128,128",
+        "--input_scale",
+        "1.0",
+        "--model_channel_order",
+        "rgb",
+        "--gray",
+        "false",
+        "--tolerance",
+        "0.99,0.99,0.99",
+    ]
+    code, _, err = call(
+        capsys,
+        "--model_name",
+        "old",
+        "--model_def",
+        model,
+        *old,
+        "--batch_size",
+        "4",
+        "--mlir",
+        "old.mlir",
+    )
+    assert (code, err) == (0, "")
+    code, _, err = call(
+        capsys,
+        "--model_name",
+        "new",
+        "--model_def",
+        model,
+        "--test_input",
+        cat,
+        *PICTURES,
+        "--test_result",
+        "r.npz",
+        "--mlir",
+        "new.mlir",
+    )
+    assert (code, err) == (0, "")
+    with np.load("old_in_f32.npz") as a, np.load("new_in_f32.npz") as b:
+        assert a["input"].shape[0] == 4 and (a["input"] == a["input"][:1]).all()
+        np.testing.assert_allclose(a["input"][:1], b["input"], atol=1e-6)
+
+
+def read_input_size(path: str) -> list[int]:
+    model = onnx.load(path)
+    return [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+
+
+def test_second_batch_leaves_the_first_usable(
+    zoo: Callable[..., Path], capsys: pytest.CaptureFixture[str], shared_dir: Path
+) -> None:
+    """Same model_name, other batch: the first .mlir, its weights and its input stay (cli.md section
+    3.3)."""
+    model, cat = str(zoo("tiny_resnet")), str(shared_dir / "data/images/cat.jpg")
+    for batch in (1, 2):
+        argv = [
+            "--model_name",
+            "net",
+            "--model_def",
+            model,
+            "--input_shapes",
+            f"[[{batch},3,64,64]]",
+            *PICTURES,
+            "--test_input",
+            cat,
+            "--test_result",
+            f"r{batch}.npz",
+            "--mlir",
+            f"net_b{batch}.mlir",
+        ]
+        assert call(capsys, *argv)[0] == 0
+    assert [read(f"net_b{b}.mlir").inputs[0].shape[0] for b in (1, 2)] == [1, 2]
+    with np.load("net_b1_in_f32.npz") as z:
+        assert z["input"].shape[0] == 1
+
+
+ERRORS = [
+    (["--model_def", "none.onnx"], 1, "none.onnx: no such file"),
+    (["--model_def", "net.txt"], 1, "the extension .txt is no model format"),
+    (["--model_def", "net.tflite"], 3, "TFLite models are not read"),
+    (["--model_def", "text.onnx"], 1, "not an ONNX model"),
+    (["--mlir", "out.txt"], 2, "must end in .mlir"),
+    (["--mlir", "no/such/out.mlir"], 1, "no/such"),
+    (["--output_names", "z"], 1, "no tensor 'z'"),
+    (["--input_shapes", "[[1,3,8]]"], 1, "3 dimensions"),
+    (["--input_shapes", "[[1,3,8,8],[1]]"], 2, "2 shape(s), the model 1 input(s)"),
+    (["--test_input", "x.jpg"], 2, "--test_result"),
+    (["--test_input", "x.jpg", "--test_result", "r.npz"], 1, "x.jpg: no such file"),
+    (["--test_input", "text.jpg", "--test_result", "r.npz"], 1, "text.jpg: not a picture"),
+    (
+        ["--test_input", "a.npy,b.npy", "--test_result", "r.npz"],
+        2,
+        "2 test input(s) given, the network has 1",
+    ),
+    (["--test_input", "text.npz", "--test_result", "r.npz"], 1, "text.npz: not a readable .npz"),
+    (["--mean", "1,2"], 2, "--mean has 2 number(s)"),
+    (["--resize_dims", "4,4", "--scale", "1,1,1"], 2, "smaller than the network's input"),
+    (["--tolerance", "1,2,3,4,5"], 2, "1 to 4 numbers"),
+    (["--model_type", "caffe"], 2, "contradicts the extension"),
+    (["--frobnicate", "1"], 2, "unknown option --frobnicate"),
+]
+
+
+@pytest.mark.parametrize(("argv", "code", "message"), ERRORS)
+def test_errors(
+    argv: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("text.onnx", "text.jpg", "text.npz"):
+        Path(name).write_text("this is text")
+    given = {"--model_name": "m", "--model_def": small_model(), "--mlir": "out.mlir"}
+    given |= dict(zip(argv[::2], argv[1::2], strict=True))
+    got, _, err = call(capsys, *(word for pair in given.items() for word in pair))
+    assert (got, message in err) == (code, True), err
+    assert err.startswith("model_transform: error: ") and err.count("\n") == 1
+    assert not [p for p in Path().iterdir() if p.name.startswith(".")]
+
+
+def test_unsupported_operations_are_all_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    nodes = [
+        helper.make_node("Erf", ["x"], ["a"], "first"),
+        helper.make_node("Det", ["a"], ["y"], "second"),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y]),
+        opset_imports=[helper.make_opsetid("", 13)],
+        ir_version=8,
+    )
+    onnx.save(model, "odd.onnx")
+    code, _, err = call(capsys, "--model_name", "m", "--model_def", "odd.onnx", "--mlir", "o.mlir")
+    assert code == 3 and "Erf 'first'" in err and not Path("o.mlir").exists()
+
+
+def test_dynamic_dimension_needs_a_shape(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["--model_name", "m", "--model_def", small_model(["n", 3, 8, 8]), "--mlir", "o.mlir"]
+    code, _, err = call(capsys, *argv)
+    assert code == 2 and "give --input_shapes" in err
+    assert call(capsys, *argv, "--input_shapes", "[[2,3,8,8]]")[0] == 0
+    assert read("o.mlir").inputs[0].shape == (2, 3, 8, 8)
