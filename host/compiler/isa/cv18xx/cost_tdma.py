@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -67,13 +68,13 @@ def ddr_traffic(
             piece += (count - 1) * stride
         level += 1
     if level == 3:
-        return piece_traffic(start % PAGE, piece, burst_beats)
+        return int(piece_traffic(start % PAGE, piece, burst_beats))
     rest = tuple((c, s % PAGE) for c, s in dims[level:] if c > 1)
     return _repeated(start % PAGE, piece, rest, burst_beats)
 
 
-def piece_traffic(start: int, length: int, burst_beats: int = BURST_BEATS) -> int:
-    """The same for one contiguous piece; also exact for numpy arrays of pieces."""
+def piece_traffic(start: Any, length: int, burst_beats: int = BURST_BEATS) -> Any:
+    """The same for one contiguous piece; start may be an int or an int array of pieces."""
     beat = start % BEAT
     length = length + beat  # from the beginning of the first beat
     start = (start - beat) % PAGE

@@ -254,7 +254,7 @@ def _source(f: dict[str, int], weights: bytes | memoryview | None) -> tuple[int,
         return moved, count * e
     if f["spec_func"] == TRANSPOSE and f["transpose_md"]:  # HWC: rows of w pixels of c bytes
         row = f["src_w"] * f["src_c"] * e
-        dims = (row, f["src_h"], f["src_h_stride"], f["src_n"], f["src_n_stride"])
+        dims: tuple[int, ...] = (row, f["src_h"], f["src_h_stride"], f["src_n"], f["src_n_stride"])
         return cost_tdma.ddr_traffic(*dims, start=start), count * e
     dims = (f["src_w"] * e, f["src_h"], f["src_h_stride"], f["src_c"], f["src_c_stride"])
     dims += (f["src_n"], f["src_n_stride"])
