@@ -325,9 +325,12 @@ def test_all_unsupported_layers_are_listed() -> None:
     p = net.add(top.Permute, [c], "turn", order=(0, 2, 3, 1))
     cat = net.add(top.Concat, [p, p], "cat", axis=2)
     soft = net.add(top.Softmax, [cat], "soft", axis=1)
-    graph, table, _ = net.finish(soft)
-    with pytest.raises(UnsupportedError, match="4 layers") as e:
+    rows = net.add(top.Reshape, [net.x], "rows", shape=(12, 4))
+    columns = net.add(top.Reshape, [net.x], "columns", shape=(4, 12))
+    product = net.add(top.MatMul, [rows, columns], "product")
+    graph, table, _ = net.finish(soft, product)
+    with pytest.raises(UnsupportedError, match="5 layers") as e:
         lower(graph, table, chip_named("cv181x"))
-    assert all(n in str(e.value) for n in ("clip", "turn", "cat", "soft"))
+    assert all(n in str(e.value) for n in ("clip", "turn", "cat", "soft", "product"))
     with pytest.raises(UnsupportedError, match="c BF16"):
         lower(graph, table, chip_named("cv181x"), quantize_table={"c": "BF16", "x": "INT8"})

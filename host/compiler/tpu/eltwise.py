@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from ..ir import TensorType, bool_, int_, ints, register
 from . import arith
 from .base import TpuOp, i8, per_channel
 
-I8 = NDArray[np.int8]
+I8: TypeAlias = NDArray[np.int8]
 
 
 class _Unary(TpuOp):

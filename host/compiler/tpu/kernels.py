@@ -8,11 +8,13 @@ the order of summation nor FMA matters.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-I8, I32 = NDArray[np.int8], NDArray[np.int32]
+I8: TypeAlias = NDArray[np.int8]
+I32: TypeAlias = NDArray[np.int32]
 
 _COLUMN_BYTES = 8 << 20
 

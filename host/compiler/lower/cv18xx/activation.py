@@ -24,7 +24,7 @@ from ... import top, tpu
 from ...errors import UnsupportedError
 from ...ir import Value
 from ...tpu.arith import multiplier_and_shift
-from .context import Context, lowers
+from .context import Context, constant_data, lowers
 from .weights import multipliers_and_shifts
 
 
@@ -61,12 +61,9 @@ def lower_leaky_relu(ctx: Context, op: top.LeakyRelu) -> Value:
 
 @lowers(top.PRelu)
 def lower_prelu(ctx: Context, op: top.PRelu) -> Value:
-    slope = op.operands[1]
-    assert slope is not None
+    slope = constant_data(op, "slope").reshape(-1).astype(np.float64)
     x = ctx.get(op.x, ctx.scale(op.results[0]))
-    return _prelu(
-        ctx, op, x, np.broadcast_to(slope.data.reshape(-1).astype(np.float64), (x.shape[1],))
-    )
+    return _prelu(ctx, op, x, np.broadcast_to(slope, (x.shape[1],)))
 
 
 def _prelu(ctx: Context, op: Any, x: Value, slope: NDArray[Any]) -> Value:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ... import top
 from ...errors import UnsupportedError
 from ...ir import Value
-from .context import Context, lowers
+from .context import Context, constant_data, lowers
 from .conv import convolve
 
 
@@ -33,15 +33,15 @@ def lower_add_const(ctx: Context, op: top.AddConst) -> Value:
 
 @lowers(top.Scale)
 def lower_scale(ctx: Context, op: top.Scale) -> Value:
-    _, scale, bias = op.operands
-    assert scale is not None and bias is not None
-    return affine(ctx, op, op.x, scale.data.reshape(-1), bias.data.reshape(-1))
+    scale, bias = (constant_data(op, name).reshape(-1) for name in ("scale", "bias"))
+    return affine(ctx, op, op.x, scale, bias)
 
 
 @lowers(top.BatchNorm)
 def lower_batch_norm(ctx: Context, op: top.BatchNorm) -> Value:
     mean, variance, gamma, beta = (
-        v.data.reshape(-1).astype(np.float64) for v in op.operands[1:] if v is not None
+        constant_data(op, name).reshape(-1).astype(np.float64)
+        for name in ("mean", "variance", "gamma", "beta")
     )
     scale = gamma / np.sqrt(variance + op.epsilon)
     return affine(ctx, op, op.x, scale, beta - mean * scale)

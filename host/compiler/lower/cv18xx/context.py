@@ -3,10 +3,11 @@ registry."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ... import tpu
 from ...chip import Chip
@@ -35,6 +36,14 @@ def shape4(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """(n, c, h, w): trailing ones are added; more dimensions than four are merged into the last."""
     n, c, h, *w = (*shape, 1, 1, 1)[: max(4, len(shape))]
     return n, c, h, int(np.prod(w))
+
+
+def constant_data(op: Any, name: str) -> NDArray[Any]:
+    """The data of the operand declared under this name; UnsupportedError if it is computed."""
+    v = op.operand(name)
+    if v is None or v.data is None:
+        raise UnsupportedError(f"{op.name} is a {type(op).__name__} whose {name} is not a constant")
+    return v.data
 
 
 class Context:
@@ -88,7 +97,7 @@ class Context:
     def add(
         self,
         cls: type[Op],
-        operands: list[Value | None],
+        operands: Sequence[Value | None],
         name: str,
         scale: float | None,
         **attrs: Any,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ... import top, tpu
 from ...ir import Value
-from .context import Context, lowers
+from .context import Context, constant_data, lowers
 from .weights import quantise
 
 _DILATION_MOST = 15
@@ -24,15 +24,14 @@ _DILATION_MOST = 15
 
 @lowers(top.Conv)
 def lower_conv(ctx: Context, op: top.Conv) -> Value:
-    x, filter, bias = op.x, op.operand("filter"), op.operand("bias")
-    assert filter is not None
-    w, dilations = filter.data, op.dilations
+    w, dilations = constant_data(op, "filter"), op.dilations
+    b = constant_data(op, "bias") if op.operand("bias") is not None else None
     is_depthwise = w.shape[1] == 1 and op.group == w.shape[0] > 1
     broken = is_depthwise and ctx.chip.generation == "B" and max(dilations) > 1
     if broken or max(dilations) > _DILATION_MOST:
         w, dilations = spread(w, dilations), (1, 1)
     return convolve(
-        ctx, op, ctx.get(x), w, None if bias is None else bias.data,
+        ctx, op, ctx.get(op.x), w, b,
         strides=op.strides, pads=op.pads, dilations=dilations, group=op.group,
     )  # fmt: skip
 

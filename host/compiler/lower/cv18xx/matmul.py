@@ -14,9 +14,8 @@ as (k/f, f, 1).
 from __future__ import annotations
 
 from ... import top, tpu
-from ...errors import UnsupportedError
 from ...ir import Value
-from .context import Context, lowers, shape4
+from .context import Context, constant_data, lowers, shape4
 from .conv import convolve
 
 _CHANNELS_MOST = 4063
@@ -24,12 +23,9 @@ _CHANNELS_MOST = 4063
 
 @lowers(top.MatMul)
 def lower_matmul(ctx: Context, op: top.MatMul) -> Value:
-    x, right, bias = op.x, op.operand("right"), op.operand("bias")
-    assert right is not None
-    if not right.is_const:
-        raise UnsupportedError(f"{op.name} is a MatMul of two activations")
-    w = right.data if op.right_transpose else right.data.T
-    b = None if bias is None else bias.data.reshape(-1)
+    x, right = op.x, constant_data(op, "right")
+    b = constant_data(op, "bias").reshape(-1) if op.operand("bias") is not None else None
+    w = right if op.right_transpose else right.T
     value = _picture(ctx, x)
     c, h, wd = value.shape[1:]
     name = op.name if len(x.shape) == 2 else f"{op.name}_conv"

@@ -44,8 +44,8 @@ def unify(graph: Graph, table: Mapping[str, Any]) -> dict[str, float]:
                 th[x.name] = wanted
     for op in graph.ops:
         if isinstance(op, (*INHERIT, *KEEP)):
-            x = th[op.operands[0].name]  # type: ignore[union-attr]
-            th[op.name] = max(x, th[op.name]) if _is_steep(op) else min(x, limits[op.name])
+            own, given = th[op.name], th[op.x.name]
+            th[op.name] = max(given, own) if _is_steep(op) else min(given, limits[op.name])
     return th
 
 
@@ -86,7 +86,7 @@ def _read(graph: Graph, table: Mapping[str, Any]) -> dict[str, float]:
     missing, bad = [], []
     for op in graph.ops:
         if isinstance(op, INHERIT):
-            th[op.name] = th.get(op.operands[0].name, 1.0)  # type: ignore[union-attr]
+            th[op.name] = th.get(op.x.name, 1.0)
         elif isinstance(op, top.Softmax):
             th[op.name] = 1.0
         elif op.name not in table:
