@@ -103,7 +103,8 @@ BASE = dict(tsk_opd_num=2, opt_res_shift=0, opt_relu_typ=0, opt_opd0_sign=1, opt
             opt_res0_sign=1, opt_shift_typ=1, opt_opd2_seg=1)  # fmt: skip
 CONV = dict(BASE, opd0_n=2, opd0_c=5, opd0_h=6, opd0_w=7, opd1_n=5, opd1_c=11, opd1_h=3, opd1_w=3,
             opd1_addr=0x1000, short_opd1_str=1, short_opd2_str=2, opd2_addr=0x1800, opd2_c=11,
-            opd2_h=1, opd2_w=1, res0_n=2, res0_c=11, res0_h=4, res0_w=5, res0_addr=0x2000)  # fmt: skip
+            opd2_h=1, opd2_w=1, res0_n=2, res0_c=11, res0_h=4, res0_w=5,
+            res0_addr=0x2000)  # fmt: skip
 DEPTHWISE = dict(CONV, tsk_typ=1, tsk_eu_typ=2, opd0_c=11, opd1_n=1, short_opd1_str=0)
 ARITH = dict(BASE, tsk_typ=3, short_res0_str=3, short_opd0_str=3, short_opd1_str=3,
              short_opd2_str=3, res0_addr=0x2000, opd1_addr=0x1000, opd0_b_str=512, opd1_b_str=512,
@@ -177,7 +178,8 @@ def test_made_up_transfers(simlib):
         dict(shape, spec_func=4, const_val=7, **local),
         dict(trans_fmt=1, src_n_stride=40000, dst_base_addr=0x8100),
         dict(transposed, spec_func=1),
-        dict(shape, src_fmt=1, dst_fmt=2, **dense, dst_n_stride=200, dst_c_stride=64, dst_h_stride=10),
+        dict(shape, src_fmt=1, dst_fmt=2, **dense, dst_n_stride=200, dst_c_stride=64,
+             dst_h_stride=10),
         dict(shape, trans_dir=3, src_n_stride=64, src_c_stride=32, src_h_stride=5, dst_n_stride=64,
              dst_c_stride=32, dst_h_stride=5, dst_base_addr=0x9000),
         dict(matrix, dst_c=2, dst_w=16, dst_n_stride=16, dst_c_stride=16, dst_h_stride=16),
