@@ -1,3 +1,5 @@
+# ruff: noqa
+# fmt: off
 # auto-generated file
 import _cffi_backend
 

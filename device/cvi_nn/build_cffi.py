@@ -134,6 +134,7 @@ def generate(path: Path) -> None:
     ffi.cdef(CDEF)
     ffi.set_source(MODULE, None)
     ffi.emit_python_code(str(path))
+    path.write_text("# ruff: noqa\n# fmt: off\n" + path.read_text())
 
 
 if __name__ == "__main__":

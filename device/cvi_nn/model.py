@@ -71,8 +71,8 @@ class Model:
               outputs are all tensors that keep their contents, sorted by name (for debugging)
     library   another libcviruntime (default: `cvi_nn.library_path()`)
 
-    Errors of the file: CviError with `name` INVALID_ARG (not a cvimodel, newer version, other chip),
-    DATA_ERR (inconsistent), UNSUPPORT or NOMEM.
+    Errors of the file: CviError with `name` INVALID_ARG (not a cvimodel, newer version, unknown
+    chip), DATA_ERR (inconsistent), UNSUPPORT or NOMEM.
 
     A Model may be used by several threads; its runs follow each other. Use `clone` to run in
     parallel: weights and commands are shared.
@@ -108,15 +108,14 @@ class Model:
         self.program_index = 0 if program is None else self._source.choose(program)
         if self.program_index:
             index = ffi.cast("int", self.program_index)
-            lib.check("CVI_NN_SetConfig", c.CVI_NN_SetConfig(handle.raw, OPTION_PROGRAM_INDEX, index))
+            code = c.CVI_NN_SetConfig(handle.raw, OPTION_PROGRAM_INDEX, index)
+            lib.check("CVI_NN_SetConfig", code)
         if all_tensors:
             code = c.CVI_NN_SetConfig(handle.raw, OPTION_OUTPUT_ALL_TENSORS, ffi.cast("int", 1))
             lib.check("CVI_NN_SetConfig", code)
         arrays = ffi.new("CVI_TENSOR *[2]")
         counts = ffi.new("int32_t[2]")
-        code = c.CVI_NN_GetInputOutputTensors(
-            handle.raw, arrays, counts, arrays + 1, counts + 1
-        )
+        code = c.CVI_NN_GetInputOutputTensors(handle.raw, arrays, counts, arrays + 1, counts + 1)
         lib.check("CVI_NN_GetInputOutputTensors", code)
         self._arrays = (arrays[0], arrays[1])
         self.inputs = tuple(Tensor(self._owner, arrays[0] + i, True) for i in range(counts[0]))
@@ -157,8 +156,8 @@ class Model:
     def forward(self, inputs: Inputs | None = None) -> dict[str, NDArray]:
         """Run once. Outputs by name, as fresh arrays of the native type and shape.
 
-        inputs   mapping of names, sequence in the order of `inputs`, one array if there is one input,
-                 or None to use what is in the buffers (`Tensor.view`, `Tensor.bind`)
+        inputs   mapping of names, sequence in the order of `inputs`, one array if there is one
+                 input, or None to use what is in the buffers (`Tensor.view`, `Tensor.bind`)
 
         ValueError: a wrong type or shape (nothing is converted). CviError: the run failed.
         """

@@ -79,13 +79,14 @@ class Tensor:
         return raw[: self.count * self.dtype.itemsize].view(self.dtype).reshape(self.shape)
 
     def check(self, array: ArrayLike) -> NDArray:
-        """`array` as a C-contiguous array of this tensor's type and shape; ValueError if it differs.
+        """`array`, C-contiguous; ValueError unless it has this tensor's type and shape.
 
         Trailing dimensions of 1 may be missing; nothing is converted (see `quantize`).
         """
         a = np.asarray(array)
         if self.aligned:
-            wanted_shape, wanted = (self.nbytes,), np.dtype(np.uint8)
+            wanted_shape: tuple[int, ...] = (self.nbytes,)
+            wanted = np.dtype(np.uint8)
         else:
             wanted_shape, wanted = self.shape, self.dtype
         if a.dtype != wanted and not (self.format == "bf16" and a.dtype.name == "bfloat16"):
@@ -105,8 +106,9 @@ class Tensor:
     def quantize(self, values: ArrayLike) -> NDArray:
         """Real values as elements of this tensor.
 
-        int8, uint8: q = clamp(round_half_away(real * s)), s = qscale of an input and 1 / qscale of an
-        output (formats/cvimodel.md section 7.1). bf16: bits. fp32: unchanged. Others: rounded.
+        int8, uint8: q = clamp(round_half_away(real * s)), s = qscale of an input and 1 / qscale
+        of an output (formats/cvimodel.md section 7.1). bf16: bits. fp32: unchanged. Others:
+        rounded.
         """
         x = np.asarray(values, np.float32)
         if self.format == "fp32":
@@ -131,7 +133,7 @@ class Tensor:
         return x
 
     def bind(self, memory: "DeviceMemory", offset: int = 0) -> None:
-        """Let the tensor live in device memory of the caller: `forward` neither copies it in nor out.
+        """Let the tensor live in device memory of the caller: `forward` does not copy it.
 
         Reverted by `unbind`. The memory must stay open as long as it is bound.
         """
