@@ -35,15 +35,7 @@ class Reference:
         keep = [o for o in model.graph.output if o.name in set(self.computed)]
         del model.graph.output[:]
         model.graph.output.extend(keep)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = threads, 3
-        self.session = (
-            ort.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-            if self.computed
-            else None
-        )
+        self.session = _session(model.SerializeToString(), threads) if self.computed else None
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One forward pass; shapes and names of the inputs are checked (UserInputError)."""
@@ -59,6 +51,15 @@ class Reference:
             **{n: feed[n] for n in self.copied},
         }
         return {n: results[n] for n in self.names}
+
+
+def _session(model: bytes, threads: int) -> ort.InferenceSession:
+    """PadFusion is off: it makes pools whose padding is larger than their kernel, and then fails."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    return ort.InferenceSession(
+        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=["Pad_Fusion"]
+    )
 
 
 def run(
