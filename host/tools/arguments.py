@@ -146,10 +146,13 @@ class Parser(argparse.ArgumentParser):
                 word = i < len(argv) and argv[i].lower() in TRUE_WORDS + FALSE_WORDS
                 token += "=" + (argv[i] if word else "true")
                 i += word
-            elif "=" not in token and action.nargs != 0 and i < len(argv):
-                if _NUMBERS.fullmatch(argv[i]):
-                    token += "=" + argv[i]
-                    i += 1
+            elif (
+                "=" not in token
+                and action.nargs != 0
+                and _NUMBERS.fullmatch("".join(argv[i : i + 1]))
+            ):
+                token += "=" + argv[i]
+                i += 1
             value = token.partition("=")[2] if "=" in token else argv[i] if i < len(argv) else ""
             present.add(action.dest)
             typed[flag.lstrip("-")] = value

@@ -42,7 +42,9 @@ def _main(argv: list[str]) -> int:
         near = difflib.get_close_matches(name, [*COMMANDS, "version"], 2, 0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "`tpuforge --help` lists them"
         raise OptionError(f"unknown command {argv[0]!r}: {hint}")
-    tool: Callable[[list[str]], int] = importlib.import_module(f".{COMMANDS[name][0]}", __package__).main
+    tool: Callable[[list[str]], int] = importlib.import_module(
+        f".{COMMANDS[name][0]}", __package__
+    ).main
     return tool(rest)
 
 
@@ -56,6 +58,9 @@ def _help() -> str:
 def _version() -> str:
     from ..compiler.chip import CHIPS
 
-    lines = [common.version_line(), f"Python {platform.python_version()} on {sys.platform} {platform.machine()}"]
+    lines = [
+        common.version_line(),
+        f"Python {platform.python_version()} on {sys.platform} {platform.machine()}",
+    ]
     lines.append(f"chips: {', '.join(CHIPS)}")
     return "\n".join(lines)

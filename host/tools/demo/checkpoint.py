@@ -2,26 +2,24 @@
 
 The file is five pickles (magic number, protocol, system, the object, the list of storage keys)
 followed, for each key, by an int64 element count and the little-endian elements. The object is a
-dict of tensors; a tensor is a reference to a storage with offset, shape and strides. The unpickler
-knows four names and refuses every other one, so a hostile file can not call anything; counts,
-offsets and strides are checked against the storage before memory is touched.
+dict of tensors; a tensor is a reference to a storage with offset, shape and strides. The pickles
+are read by plain_pickle, which runs nothing; counts, offsets and strides are checked against the
+storage before memory is touched.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...compiler.errors import UserInputError
+from .plain_pickle import Global, PlainUnpickler
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 LARGEST_FILE = 1 << 30
-_DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+_DTYPES = {"torch.FloatStorage": np.dtype("<f4"), "torch.LongStorage": np.dtype("<i8")}
 
 
 class _Storage:
@@ -65,99 +63,88 @@ class _Tensor:
         return np.ascontiguousarray(view)
 
 
-class _Unpickler(pickle.Unpickler):
-    """Knows an ordered dict, two storage types and the tensor record; everything else is
+class _Objects:
+    """What the pickle's names stand for: an ordered dict, tensors, storages; everything else is
     refused."""
 
-    def __init__(self, file: io.BufferedIOBase):
-        super().__init__(file)
+    def __init__(self) -> None:
         self.storages: dict[str, _Storage] = {}
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _Tensor
-        if module == "torch" and name in _DTYPES:
-            return name
-        raise UserInputError(
-            f"the file asks for {module}.{name}, which no checkpoint of plain tensors needs"
-        )
+    def make(self, name: str, args: tuple) -> Any:
+        if name == "collections.OrderedDict" and args == ():
+            return {}
+        if name == "torch._utils._rebuild_tensor_v2" and 4 <= len(args) <= 8:
+            return _Tensor(*args)
+        raise UserInputError(f"the file asks for {name}, which no dict of tensors needs")
 
-    def persistent_load(self, pid: Any) -> _Storage:
-        """('storage', type, key, device, count, view): a storage shared by every tensor that names
+    def persistent(self, pid: Any) -> _Storage:
+        """('storage', type, key, device, count, view): a storage shared by all tensors that name
         its key."""
         shaped = isinstance(pid, tuple) and len(pid) == 6 and pid[0] == "storage" and pid[5] is None
-        if (
-            not shaped
-            or pid[1] not in _DTYPES
-            or not isinstance(pid[2], str)
-            or type(pid[4]) is not int
-        ):
+        if not shaped or not isinstance(pid[1], Global) or pid[1].name not in _DTYPES:
+            raise UserInputError(
+                "a storage description is damaged, or of another type than float32 and int64"
+            )
+        key, count = pid[2], pid[4]
+        if not isinstance(key, str) or type(count) is not int or not 0 < count <= LARGEST_FILE:
             raise UserInputError("a storage description is damaged")
-        if not 0 < pid[4] <= LARGEST_FILE:
-            raise UserInputError(f"storage {pid[2]}: {pid[4]} elements")
-        storage = _Storage(pid[2], _DTYPES[pid[1]], pid[4])
-        known = self.storages.setdefault(pid[2], storage)
+        storage = _Storage(key, _DTYPES[pid[1].name], count)
+        known = self.storages.setdefault(key, storage)
         if (known.dtype, known.count) != (storage.dtype, storage.count):
-            raise UserInputError(f"storage {pid[2]} is described in two ways")
+            raise UserInputError(f"storage {key} is described in two ways")
         return known
 
 
 def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
-    """Name -> array (float32 or int64) of every tensor. UserInputError: not such a file, damaged,
-    or more than tensors."""
+    """Name -> array (float32 or int64) of every tensor.
+
+    UserInputError: not such a file, damaged, or holding more than a dict of tensors.
+    """
     path = Path(path)
     size = path.stat().st_size
     if size > LARGEST_FILE:
         raise UserInputError(
             f"{path}: {size} bytes, more than the {LARGEST_FILE} a checkpoint may have"
         )
-    with path.open("rb") as file:
-        try:
-            return _read(file, size)
-        except UserInputError as e:
-            raise UserInputError(f"{path}: not a checkpoint of plain tensors: {e}") from None
-        except MemoryError:
-            raise
-        except Exception as e:  # a damaged pickle can raise nearly anything
-            raise UserInputError(f"{path}: damaged checkpoint ({type(e).__name__}: {e})") from None
+    try:
+        return _read(path.read_bytes())
+    except UserInputError as e:
+        raise UserInputError(f"{path}: not a checkpoint of plain tensors: {e}") from None
 
 
-def _read(file: Any, size: int) -> dict[str, np.ndarray]:
-    if _Unpickler(file).load() != MAGIC or _Unpickler(file).load() != PROTOCOL:
+def _read(data: bytes) -> dict[str, np.ndarray]:
+    objects = _Objects()
+    pickles = PlainUnpickler(data, objects.make, objects.persistent)
+    if pickles.load() != MAGIC or pickles.load() != PROTOCOL:
         raise UserInputError("wrong magic number (only the format before PyTorch 1.6 is read)")
-    system = _Unpickler(file).load()
+    system = pickles.load()
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise UserInputError("not little-endian")
-    unpickler = _Unpickler(file)
-    tensors = unpickler.load()
+    tensors = pickles.load()
     if not isinstance(tensors, dict) or not all(
         isinstance(k, str) and isinstance(v, _Tensor) for k, v in tensors.items()
     ):
         raise UserInputError("its object is no dict of tensors")
-    keys = _Unpickler(file).load()
+    keys = pickles.load()
     if (
         not isinstance(keys, list)
-        or set(keys) != set(unpickler.storages)
-        or len(keys) != len(set(keys))
+        or not all(isinstance(k, str) for k in keys)
+        or sorted(keys) != sorted(objects.storages)
     ):
         raise UserInputError("its storages are not those that the tensors name")
+    at = pickles.at
     for key in keys:
-        storage = unpickler.storages[key]
-        storage.data = _read_storage(file, storage, size)
+        at = _read_storage(data, at, objects.storages[key])
     return {name: tensor.array(name) for name, tensor in tensors.items()}
 
 
-def _read_storage(file: Any, storage: _Storage, size: int) -> np.ndarray:
-    head = file.read(8)
-    count = int.from_bytes(head, "little", signed=True)
-    if (
-        len(head) != 8
-        or count != storage.count
-        or count * storage.dtype.itemsize > size - file.tell()
-    ):
+def _read_storage(data: bytes, at: int, storage: _Storage) -> int:
+    """Take the elements of a storage at byte `at`; returns the byte behind them."""
+    count = int.from_bytes(data[at : at + 8], "little", signed=True)
+    end = at + 8 + storage.count * storage.dtype.itemsize
+    if count != storage.count or end > len(data):
         raise UserInputError(
             f"storage {storage.key}: {count} elements stored, {storage.count} described"
         )
-    return np.frombuffer(file.read(count * storage.dtype.itemsize), storage.dtype)
+    storage.data = np.frombuffer(data, storage.dtype, count, at + 8)
+    return end
