@@ -195,13 +195,15 @@ static int decode_arith(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, cons
     t->is_const = !unary && f->opt_opd1_const;
     const raw_operand res = RAW(res0, f->res0_n, f->res0_c, f->res0_h, f->res0_w);
     const raw_operand a = RAW(opd0, f->res0_n, f->res0_c, f->res0_h, f->res0_w);
-    const raw_operand b = RAW(opd1, f->res0_n, f->res0_c, f->res0_h, f->res0_w);
+    raw_operand b = RAW(opd1, f->res0_n, f->res0_c, f->res0_h, f->res0_w);
     const int reads_res = t->eu == EU_MAC && !t->bf16;
     TRY(make_operand(chip, &res, size, 0, &t->res, e));
     TRY(make_operand(chip, &a, size, 0, &t->a, e));
     t->b.wide = f->opt_opd1_seg == 0;
     if (!unary && !t->is_const) {
         NEED(short_opd1_str, f->short_opd1_str == 3);
+        /* quirk: the 16-bit address lies in the result's pair of lanes */
+        b.addr += t->res.lane / 2u * 2u * LANE_BYTES;
         TRY(make_operand(chip, &b, size, 0, &t->b, e));
     }
     if (t->bf16) {
@@ -386,7 +388,8 @@ static int decode_conv(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, const
     if (!t->bf16) {
         TRY(set_post(chip, f, t, t->chan_quant, e));
         if (t->chan_quant) {
-            const uint32_t s = f->opt_opd0_sign | f->opt_opd1_sign | f->opt_opd2_sign;
+            const uint32_t s = f->opt_opd0_sign | f->opt_opd1_sign |
+                               (t->has_bias ? f->opt_opd2_sign : 0);
             NEED(opt_res0_sign, f->opt_res0_sign == s || f->opt_relu_typ);
         }
         set_limits(t);

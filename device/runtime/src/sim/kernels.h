@@ -84,8 +84,8 @@ static inline int32_t post_r(int32_t x, const post_stage *p) {
 }
 
 static inline int64_t post_q(int32_t acc, int32_t m, int shift) {
-    if (shift < 0) {
-        acc = shift > -32 ? (int32_t)((uint32_t)acc << -shift) : 0;
+    if (shift < 0) { /* quirk: -32 does not shift at all */
+        acc = (int32_t)((uint32_t)acc << (-shift & 31));
         shift = 0;
     }
     const int64_t q = ((int64_t)acc * m + (INT64_C(1) << 30)) >> 31;

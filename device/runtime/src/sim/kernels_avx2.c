@@ -175,7 +175,7 @@ static void avx2_post8(uint8_t *dst, const int32_t *acc, size_t n, const post_st
     }
     const int right = p->shift > 0 ? p->shift : 0;
     const int32_t mask = (int32_t)((UINT32_C(1) << right) - 1);
-    const __m128i left_v = _mm_cvtsi32_si128(p->shift < 0 ? -p->shift : 0);
+    const __m128i left_v = _mm_cvtsi32_si128(p->shift < 0 ? -p->shift & 31 : 0);
     const __m128i right_v = _mm_cvtsi32_si128(right);
     const __m256i mask_v = _mm256_set1_epi32(mask), half = _mm256_set1_epi32(mask >> 1);
     const __m256i m = _mm256_set1_epi32(p->mult);

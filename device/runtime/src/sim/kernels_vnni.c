@@ -247,7 +247,7 @@ static void vnni_post8(uint8_t *dst, const int32_t *acc, size_t n, const post_st
     }
     const int right = p->shift > 0 ? p->shift : 0;
     const int32_t mask = (int32_t)((UINT32_C(1) << right) - 1);
-    const __m512i left_v = _mm512_set1_epi32(p->shift < 0 ? -p->shift : 0);
+    const __m512i left_v = _mm512_set1_epi32(p->shift < 0 ? -p->shift & 31 : 0);
     const __m512i right_v = _mm512_set1_epi32(right), less = _mm512_set1_epi32(right - 1);
     const __m512i mask_v = _mm512_set1_epi32(mask), half = _mm512_set1_epi32(mask >> 1);
     const __m512i m = _mm512_set1_epi32(p->mult);
