@@ -21,34 +21,37 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     """The plan with cycles, busy times and peak filled in; None if it needs more than `limit` bytes."""
     builder = StepBuilder(plan, backend)
     tn, th, tw = plan.tiles
-    height, width = builder.sinks[0].shape[2:]
-    builder.tile((0, largest(height, th), largest(width, tw)), only_slice=0 if plan.slices_first else None)
+    (n, _, height, width), first_slice = builder.sinks[0].shape, 0 if plan.slices_first else None
+    j, k = largest(height, th), largest(width, tw)
+    builder.tile((0, j, k), only_slice=first_slice)
     steps = builder.steps
-    count = tn * th * tw
-    constants = [b for b in builder.resident.values()]
-    resident = sum(b.size for b in constants)
-    once = [backend.weight_cycles(b.size) for b in constants]
-    if plan.slices_first:
-        count *= len(plan.weights[plan.layers[0]].slices)
-        once *= len(plan.weights[plan.layers[0]].slices)
-    live = _live(steps, set(constants))
-    base = resident if count > 1 or not constants else resident
-    plan.peak = max(live) + base
+    constants = list(builder.resident.values())
+    plan.peak = max(_live(steps, set(constants))) + sum(b.size for b in constants)
     if plan.peak > limit:
         return None
+    # the tile looked at is the largest: `count` tiles of its size do the work of all
+    count = height / rows(height, th, j) * (width / rows(width, tw, k)) * (n / rows(n, tn, 0))
+    once = sum(backend.weight_cycles(b.size) for b in constants)
+    if plan.slices_first:
+        slices = plan.weights[plan.layers[0]].slices
+        share = slices[-1][1] / slices[0][1]
+        count, once = count * share, once * share
+    live = _live(steps, set(constants))
     compute, loads, stores = _times(steps, backend, set(constants))
-    free = [limit - base - m for m in live]
-    rounds = min(count, 3)
-    ends = _simulate(rounds, free, compute, loads, stores)
-    period = ends[-1] - ends[-2] if rounds > 1 else ends[0]
-    first = sum(t for _, t in loads[0])
-    last = sum(stores[-1])
+    room = limit - plan.peak + max(live)
+    ends = _simulate(min(3, round(count + 0.49)), [room - m for m in live], compute, loads, stores)
     plan.tiu = count * sum(compute)
-    plan.tdma = count * (sum(t for step in loads for _, t in step) + sum(map(sum, stores))) + sum(once)
-    hidden = min(sum(once), 0.5 * plan.tiu)
-    plan.cycles = ends[0] + (count - 1) * period if rounds > 1 else max(ends[0], first + last)
-    plan.cycles = max(plan.cycles + (sum(once) - hidden), plan.tdma, plan.tiu) + BYTES_WEIGHT * plan.tdma
+    plan.tdma = count * (sum(t for step in loads for _, t in step) + sum(map(sum, stores))) + once
+    period = ends[-1] - ends[-2] if len(ends) > 1 else ends[0]
+    time = ends[0] + (count - 1) * period if len(ends) > 1 else max(ends[0], plan.tiu)
+    time += once - min(once, 0.5 * plan.tiu)  # constants of the group arrive while the group before computes
+    plan.cycles = max(time, plan.tdma) + sum(stores[-1]) + BYTES_WEIGHT * plan.tdma
     return plan
+
+
+def rows(size: int, parts: int, index: int) -> int:
+    a, b = split(size, parts, index)
+    return b - a
 
 
 def largest(size: int, parts: int) -> int:

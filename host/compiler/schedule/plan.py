@@ -59,7 +59,7 @@ def leaves_group(t: Tensor, members: set[Layer]) -> bool:
 
 
 def channel_slices(channels: int, step: int, count: int) -> list[Interval]:
-    """Cut channels into at most `count` slices at multiples of `step`, nearly equal."""
+    """Cut channels into at most `count` slices of equal length, a multiple of `step`; the last may be shorter."""
     units = -(-channels // step)
-    cuts = [units * i // count * step for i in range(count)] + [channels]
-    return [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if a < b]
+    length = -(-units // count) * step
+    return [(a, min(a + length, channels)) for a in range(0, channels, length)]

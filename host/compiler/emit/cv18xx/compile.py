@@ -17,7 +17,7 @@ from .backend import Cv18xxBackend
 from .commands import CommandList
 from .compute import Emitter
 from .transfer import Places, load_tile, load_weights, store
-from .weights import pack
+from .weights import Segment, segments
 
 IO_NUMBERS = range(3, 8)
 DTYPES = {"f32": f.DType.FP32, "i8": f.DType.INT8, "u8": f.DType.UINT8, "bf16": f.DType.BF16, "i32": f.DType.INT32}
@@ -60,19 +60,24 @@ def _key(piece: WeightSlice) -> tuple:
 
 
 def _constants(program: Program, chip: Chip, known: WeightMap | None) -> tuple[dict, list[f.Weight], bytes, WeightMap]:
-    """(offset of every slice, weight_map entries, weight section, map for the next file)."""
-    items: dict[tuple, tuple[str, bytes, WeightSlice]] = {}
+    """(segments and offsets of every slice, weight_map entries, weight section, map for the next file)."""
+    slices: dict[tuple, WeightSlice] = {}
     for action in program.actions:
-        if isinstance(action, Load) and action.weights is not None and _key(action.weights) not in items:
-            p = action.weights
-            name = f"{p.layer.name}_weight_{p.oc[0]}_{p.ic[0]}"
-            items[_key(p)] = (name, pack(p, chip.lanes), p)
-    offsets, section, new_map = assign_weights([(name, data) for name, data, _ in items.values()], known)
-    entries, by_key = [], {}
-    for key, (name, data, _) in items.items():
-        by_key[key] = offsets[name]
-        entries.append(f.Weight(name, f.address(f.WEIGHT, offsets[name]), len(data), (1, 1, 1, len(data)), f.DType.INT8))
-    return by_key, entries, section, new_map
+        if isinstance(action, Load) and action.weights is not None:
+            slices.setdefault(_key(action.weights), action.weights)
+    items: list[tuple[str, bytes]] = []
+    parts: dict[tuple, list[tuple[str, Segment]]] = {}
+    for key, piece in slices.items():
+        parts[key] = []
+        for k, (segment, data) in enumerate(segments(piece, chip.lanes)):
+            name = f"{piece.layer.name}_{('weight', 'param')[k > 0]}{k or ''}_{piece.oc[0]}_{piece.ic[0]}"
+            items.append((name, data))
+            parts[key].append((name, segment))
+    offsets, section, new_map = assign_weights(items, known)
+    entries = [f.Weight(name, f.address(f.WEIGHT, offsets[name]), len(data), (1, 1, 1, len(data)), f.DType.INT8)
+               for name, data in items]  # fmt: skip
+    places = {key: [(segment, offsets[name]) for name, segment in pairs] for key, pairs in parts.items()}
+    return places, entries, section, new_map
 
 
 # ---- DDR

@@ -7,6 +7,7 @@ from ...schedule.program import Load, Region, Store
 from .compute import Emitter
 from .operand import Operand, operand
 from .tdma import IN_LOCAL, LOAD, STORE, Global
+from .weights import Segment
 
 WEIGHT_BASE = 1
 
@@ -63,22 +64,21 @@ def load_upper_halves(e: Emitter, load: Load, places: Places) -> None:
         e.tdma.copy(LOAD, g, local, (h, c, w, 1), src_fmt=2, dst_fmt=2)
 
 
-def load_weights(e: Emitter, load: Load, offset: int) -> None:
-    """A block of constants: `size` bytes for every lane, one after the other in DDR; tables lie in DDR once and are
+def load_weights(e: Emitter, load: Load, pieces: list[tuple[Segment, int]]) -> None:
+    """The segments of a slice of constants, each from its offset in the weight section; tables lie in DDR once and are
     copied from lane 0 to the other lanes."""
     assert load.weights is not None
-    size, lanes, addr = load.weights.size, e.chip.lanes, load.buffer.addr
-    strides = (lanes * size, size, size, 1)
-    span = (addr, addr + size)
-    if load.weights.layer.kind == "dequantize":
-        source = Global(WEIGHT_BASE, offset, (size, size, size))
-        e.tdma.copy(LOAD, source, Operand((1, 1, 1, size), 0, addr, strides, span), (1, 1, 1, size))
-        first = Operand((1, 1, lanes - 1, size), 0, addr, (0, 0, 0, 1), span)
-        rest = Operand((1, lanes - 1, 1, size), 1, addr, strides, span)
-        e.tdma.copy(IN_LOCAL, first, rest, (1, 1, lanes - 1, size), dst_shape=(1, lanes - 1, 1, size))
-        return
-    source = Global(WEIGHT_BASE, offset, (lanes * size, size, size))
-    e.tdma.copy(LOAD, source, Operand((1, lanes, 1, size), 0, addr, strides, span), (1, lanes, 1, size))
+    lanes, addr = e.chip.lanes, load.buffer.addr
+    for seg, offset in pieces:
+        groups = -(-seg.count // lanes)
+        first = addr + seg.offset
+        span = (first, first + (groups - 1) * seg.stride + seg.row)
+        local = Operand((1, seg.count, 1, seg.row), 0, first, (groups * seg.stride, seg.stride, seg.row, 1), span)
+        e.tdma.copy(LOAD, Global(WEIGHT_BASE, offset, (seg.nbytes, seg.row, seg.row)), local, (1, seg.count, 1, seg.row))
+        if load.weights.layer.kind == "dequantize" and lanes > 1:
+            one = Operand((1, 1, lanes - 1, seg.row), 0, first, (0, 0, 0, 1), span)
+            rest = Operand((1, lanes - 1, 1, seg.row), 1, first, local.strides, span)
+            e.tdma.copy(IN_LOCAL, one, rest, one.shape, dst_shape=rest.shape)
 
 
 def store(e: Emitter, s: Store, places: Places) -> None:

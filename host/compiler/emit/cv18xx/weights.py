@@ -1,14 +1,19 @@
-"""Constants of a layer as the chip wants them: one block of bytes per lane, so that one TDMA command loads it.
+"""Constants of a layer as the chip wants them, and as they lie in DDR.
 
-Block of a convolution slice, output channels oc in lanes oc mod L, groups g = oc div L (hw/cv18xx.md sections 4.2, 4.4):
+In local memory a slice is one block per lane (hw/cv18xx.md sections 4.2, 4.4), groups = ceil(channels / lanes):
 
-    groups x [kh*kw*ic bytes of weights]   padded to 16   groups x [9 (5) bytes: bias, multiplier, shift]
+    convolution      groups x [kh*kw*ic bytes]     padded to 16   groups x [9 (5) bytes: bias, multiplier, shift]
+    depthwise        groups x align16(kh*kw)                      groups x [9 (5) bytes]
+    average pooling  per window count: groups x [5 bytes], padded to 16
 
-depthwise: groups x align16(kh*kw); average pooling: no weights, one run of parameter groups (padded to 16) per window
-count. In DDR the block of lane 0 is followed by that of lane 1, and so on.
+In DDR the blocks of the lanes lie one behind the other, so that one command loads a slice. Where that would waste bytes
+(channels that are no multiple of the lanes, depthwise kernels) weights and parameters lie channel by channel and are
+loaded by one command each; the TDMA deals the channels out to the lanes.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,69 +71,90 @@ def parameters(bias: NDArray | None, multiplier: NDArray, shift: NDArray) -> NDA
     return np.concatenate(columns, 1)
 
 
-def to_lanes(rows: NDArray[np.uint8], lanes: int) -> NDArray[np.uint8]:
-    """(channels, k) -> (lanes, groups * k): channel c to lane c mod L, place c div L."""
-    c, k = rows.shape
-    groups = -(-c // lanes)
-    full = np.zeros((groups * lanes, k), np.uint8)
-    full[:c] = rows
-    return full.reshape(groups, lanes, k).transpose(1, 0, 2).reshape(lanes, groups * k)
+@dataclass(frozen=True)
+class Segment:
+    """One load: `count` rows of `row` contiguous bytes, row i to lane i mod L, place i div L at `stride` bytes."""
+
+    offset: int  # in the block of the lane
+    count: int
+    row: int
+    stride: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * self.row
 
 
-def pack(piece: WeightSlice, lanes: int) -> bytes:
-    """The bytes of a slice as they lie in DDR: lanes x piece.size."""
-    layer = piece.layer
-    if layer.kind == "dequantize":
-        return dequantize_tables(layer)
-    parts = {"prelu": _prelu, "avgpool": _avgpool}.get(layer.kind, _conv)(piece, lanes)
-    out = np.zeros((lanes, piece.size), np.uint8)
-    for start, rows in parts:
-        block = to_lanes(rows, lanes)
-        out[:, start : start + block.shape[1]] = block
-    return out.tobytes()
+@dataclass(frozen=True)
+class _Part:
+    """One kind of constants: (channels, k) bytes, channel c at offset + c div L * stride."""
+
+    offset: int
+    stride: int
+    rows: NDArray[np.uint8]
 
 
-Part = tuple[int, NDArray[np.uint8]]  # (first byte in the block, rows of the channels)
+def segments(piece: WeightSlice, lanes: int) -> list[tuple[Segment, bytes]]:
+    """The loads of a slice with their bytes in DDR."""
+    if piece.layer.kind == "dequantize":
+        return [(Segment(0, 1, TABLE_BYTES, TABLE_BYTES), dequantize_tables(piece.layer))]
+    parts = {"prelu": _prelu, "avgpool": _avgpool}.get(piece.layer.kind, _conv)(piece, lanes)
+    channels = parts[0].rows.shape[0]
+    groups = -(-channels // lanes)
+    last = parts[-1]
+    length = last.offset + (groups - 1) * last.stride + last.rows.shape[1]
+    dense = sum(p.rows.size for p in parts)
+    if lanes * length <= dense * MAX_WASTE:
+        blocks = np.zeros((lanes, length), np.uint8)
+        for p in parts:
+            for c0 in range(0, channels, lanes):
+                rows = p.rows[c0 : c0 + lanes]
+                at = p.offset + c0 // lanes * p.stride
+                blocks[: len(rows), at : at + rows.shape[1]] = rows
+        return [(Segment(0, lanes, length, length), blocks.tobytes())]
+    return [(Segment(p.offset, channels, p.rows.shape[1], p.stride), p.rows.tobytes()) for p in parts]
 
 
-def _conv(piece: WeightSlice, lanes: int) -> list[Part]:
+MAX_WASTE = 1.06  # bytes of the one-command form over the dense bytes
+
+
+def _conv(piece: WeightSlice, lanes: int) -> list[_Part]:
     layer, (oc0, oc1), (ic0, ic1) = piece.layer, piece.oc, piece.ic
     _, w, bias, multiplier, shift = layer.op.operands
-    assert w is not None and multiplier is not None and shift is not None
+    assert w is not None and w.data is not None and multiplier is not None and shift is not None
     first = layer.group * (w.shape[0] // layer.groups)
     sel = slice(first + oc0, first + oc1)
     weights = w.data[sel, ic0:ic1] if layer.kind == "conv" else w.data[sel]
     params = parameters(None if bias is None else bias.data[sel], multiplier.data[sel], shift.data[sel])
-    groups = -(-(oc1 - oc0) // lanes)
-    return [(0, _weight_rows(layer.kind, weights)), (weights_part(layer, groups, ic1 - ic0), params)]
+    rows = _weight_rows(layer.kind, weights)
+    stride = rows.shape[1] if layer.kind == "conv" else align16(rows.shape[1])
+    start = weights_part(layer, -(-(oc1 - oc0) // lanes), ic1 - ic0)
+    return [_Part(0, stride, rows), _Part(start, params.shape[1], params)]
 
 
 def _weight_rows(kind: str, w: NDArray) -> NDArray[np.uint8]:
-    """(oc, bytes): a convolution kh, kw, ic with ic fastest and padded; depthwise kh, kw padded to 16."""
+    """(oc, bytes): a convolution kh, kw, ic with ic fastest and padded; depthwise kh, kw."""
     oc, ic, kh, kw = w.shape
-    if kind == "conv":
-        rows = np.zeros((oc, kh, kw, padded_inputs(ic)), np.int8)
-        rows[..., :ic] = w.transpose(0, 2, 3, 1)
-        return rows.reshape(oc, -1).view(np.uint8)
-    rows = np.zeros((oc, align16(kh * kw)), np.int8)
-    rows[:, : kh * kw] = w.reshape(oc, -1)
-    return rows.view(np.uint8)
+    if kind != "conv":
+        return np.ascontiguousarray(w).reshape(oc, -1).view(np.uint8)
+    rows = np.zeros((oc, kh, kw, padded_inputs(ic)), np.int8)
+    rows[..., :ic] = w.transpose(0, 2, 3, 1)
+    return rows.reshape(oc, -1).view(np.uint8)
 
 
-def _avgpool(piece: WeightSlice, lanes: int) -> list[Part]:
+def _avgpool(piece: WeightSlice, lanes: int) -> list[_Part]:
     channels, a = piece.layer.output.shape[1], piece.layer.op.attrs
     run = align16(-(-channels // lanes) * 5)
     pairs = zip(a["multipliers"], a["shifts"], strict=True)
-    return [(i * run, parameters(None, np.full(channels, m), np.full(channels, s))) for i, (m, s) in enumerate(pairs)]
+    return [_Part(i * run, 5, parameters(None, np.full(channels, m), np.full(channels, s))) for i, (m, s) in enumerate(pairs)]
 
 
-def _prelu(piece: WeightSlice, lanes: int) -> list[Part]:
+def _prelu(piece: WeightSlice, lanes: int) -> list[_Part]:
     _, slope, multiplier, shift = piece.layer.op.operands
-    assert slope is not None and multiplier is not None and shift is not None
+    assert slope is not None and slope.data is not None and multiplier is not None and shift is not None
     channels = slope.shape[0]
-    rows = np.zeros((channels, 16), np.uint8)
-    rows[:, 0] = slope.data.view(np.uint8)
-    return [(0, rows), (-(-channels // lanes) * 16, parameters(None, multiplier.data, shift.data))]
+    params = parameters(None, multiplier.data, shift.data)
+    return [_Part(0, 16, slope.data.view(np.uint8).reshape(-1, 1)), _Part(-(-channels // lanes) * 16, 5, params)]
 
 
 def dequantize_tables(layer: Layer) -> bytes:
