@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
-
 from tpuforge.compiler.frontend.onnx import load
 from tpuforge.compiler.ir import Graph
 from tpuforge.compiler.passes.pipeline import optimise

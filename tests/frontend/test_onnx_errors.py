@@ -1,4 +1,6 @@
-"""Bad input to the ONNX front end: one clear error, of the right class, never a traceback of another kind."""
+"""Bad input to the ONNX front end: one clear error, of the right class, never a traceback of
+another kind.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,6 @@ import onnx
 import pytest
 from frontend.models import model, one
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
-
 from tpuforge.compiler.errors import TpuforgeError, UnsupportedError, UserInputError
 from tpuforge.compiler.frontend import load_graph, transform_graph
 from tpuforge.compiler.frontend.onnx import load
@@ -33,7 +34,9 @@ def test_missing_file(tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x00" * 100, b"PK\x03\x04 rest", b"\xff" * 50])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"\x00" * 100, b"PK\x03\x04 rest", b"\xff" * 50]
+)
 def test_not_a_model(tmp_path, content):
     path = tmp_path / "a.onnx"
     path.write_bytes(content)
@@ -97,7 +100,7 @@ def test_input_shapes(shapes, text):
 
 def test_batch_that_the_model_fixes():
     m = one("Reshape", [1, 4, 2, 2], np.array([1, 16]))
-    with pytest.raises(UserInputError, match="Reshape 'node_0'.*batch"):
+    with pytest.raises(UserInputError, match=r"Reshape 'node_0'.*batch"):
         load(m, input_shapes=[[2, 4, 2, 2]])
 
 
@@ -105,7 +108,7 @@ def test_output_names():
     graph = load(net(), output_names=["relu1_out", "conv1_out"])
     assert [v.name for v in graph.outputs] == ["relu1_out_Relu", "conv1_out_Conv"]
     assert len(graph.ops) == 3  # the last Relu is gone
-    with pytest.raises(UserInputError, match="no tensor 'relu_out'.*did you mean relu1_out"):
+    with pytest.raises(UserInputError, match=r"no tensor 'relu_out'.*did you mean relu1_out"):
         load(net(), output_names=["relu_out"])
 
 
@@ -134,15 +137,20 @@ def test_all_unsupported_nodes_are_listed():
     [
         (one("Conv", [1, 3, 8], f32(4, 3, 3)), "two dimensions"),
         (one("Conv", [1, 2, 4, 8, 8], f32(4, 2, 3, 3, 3)), "two dimensions"),
-        (model([("Conv", ["x", "v"], ["y"], {})], {"x": [1, 3, 8, 8], "v": [4, 3, 3, 3]}, ["y"]),
-         "its filter \\('v'\\) is computed by the graph"),
+        (
+            model([("Conv", ["x", "v"], ["y"], {})], {"x": [1, 3, 8, 8], "v": [4, 3, 3, 3]}, ["y"]),
+            "its filter \\('v'\\) is computed by the graph",
+        ),
         (one("ReduceMean", [1, 3, 8, 8], axes=[1]), "axes \\[1\\]"),
-        (one("Add", [1, 3, 8, 8], np.arange(8, dtype=np.float32)), "neither one number nor one per"),
+        (
+            one("Add", [1, 3, 8, 8], np.arange(8, dtype=np.float32)),
+            "neither one number nor one per",
+        ),
         (one("Add", [1, 1, 8, 8], f32(3, 1, 1)), "does not spread"),
         (one("Softmax", [1, 3, 8, 8], opset=11), "several axes"),
         (one("Cast", [1, 3], to=TensorProto.INT32), "whole numbers"),
     ],
-)  # fmt: skip
+)
 def test_unsupported_forms(m, text):
     with pytest.raises(UnsupportedError, match=text):
         load(m)
@@ -174,7 +182,7 @@ def test_weights_that_are_no_numbers():
 def test_lying_initializer():
     m = net()
     m.graph.initializer[0].dims[0] = 1 << 40
-    with pytest.raises(UserInputError, match="tensor 'w'.*needs.*bytes"):
+    with pytest.raises(UserInputError, match=r"tensor 'w'.*needs.*bytes"):
         load(m)
     m.graph.initializer[0].dims[0] = -1
     with pytest.raises(UserInputError, match="impossible shape"):

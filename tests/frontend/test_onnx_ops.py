@@ -7,7 +7,6 @@ import onnx
 import pytest
 from frontend.models import check, model, one
 from onnx import TensorProto, helper
-
 from tpuforge.compiler.errors import UnsupportedError
 from tpuforge.compiler.frontend.onnx import load
 
@@ -47,9 +46,17 @@ def test_gemm(trans_a, trans_b, bias):
     c = dict(row=f32(5), matrix=f32(1, 5), scalar=f32(1), none=None)[bias]
     shape = [4, 3] if trans_a else [3, 4]
     check(
-        one("Gemm", shape, f32(5, 4) if trans_b else f32(4, 5), *([] if c is None else [c]),
-            transA=trans_a, transB=trans_b, alpha=0.5, beta=2.0)
-    )  # fmt: skip
+        one(
+            "Gemm",
+            shape,
+            f32(5, 4) if trans_b else f32(4, 5),
+            *([] if c is None else [c]),
+            transA=trans_a,
+            transB=trans_b,
+            alpha=0.5,
+            beta=2.0,
+        )
+    )
 
 
 def test_gemm_plain_keeps_its_bias():
@@ -66,8 +73,10 @@ def test_matmul(shape):
 def test_matmul_and_bias_are_one():
     m = model(
         [("MatMul", ["x", "w"], ["a"], {}), ("Add", ["b", "a"], ["y"], {})],
-        {"x": [3, 4]}, ["y"], {"w": f32(4, 5), "b": f32(5)},
-    )  # fmt: skip
+        {"x": [3, 4]},
+        ["y"],
+        {"w": f32(4, 5), "b": f32(5)},
+    )
     graph = check(m)
     assert [o.name for o in graph.ops] == ["x", "y_Add"]
 
@@ -153,9 +162,12 @@ def test_reduce_mean(keep):
 
 
 OPERANDS = {
-    "number": np.float32(1.5), "one": f32(1), "channel": f32(5, 1, 1), "full": f32(1, 5, 1, 1),
+    "number": np.float32(1.5),
+    "one": f32(1),
+    "channel": f32(5, 1, 1),
+    "full": f32(1, 5, 1, 1),
     "same": np.full((5, 3, 4), 0.5, np.float32),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
@@ -181,8 +193,11 @@ def test_sum():
 
 
 def test_concat():
-    m = model([("Concat", ["a", "b", "a"], ["y"], dict(axis=-3))],
-              {"a": [2, 3, 4, 5], "b": [2, 1, 4, 5]}, ["y"])  # fmt: skip
+    m = model(
+        [("Concat", ["a", "b", "a"], ["y"], dict(axis=-3))],
+        {"a": [2, 3, 4, 5], "b": [2, 1, 4, 5]},
+        ["y"],
+    )
     assert check(m).ops[-1].axis == 1
 
 
@@ -289,8 +304,15 @@ def test_network_in_every_opset(opset):
     consts = dict(w0=f32(6, 3, 3, 3), b0=f32(6), w1=f32(6, 6, 3, 3), w2=f32(4, 6), b2=f32(4))
     graph = check(model(nodes, {"x": [1, 3, 8, 8]}, ["y"], consts, opset))
     assert [o.name for o in graph.ops] == [
-        "x", "b_Relu", "c_MaxPool", "d_Conv", "e_Add", "f_GlobalAveragePool", "g_Flatten", "y_Gemm",
-    ]  # fmt: skip
+        "x",
+        "b_Relu",
+        "c_MaxPool",
+        "d_Conv",
+        "e_Add",
+        "f_GlobalAveragePool",
+        "g_Flatten",
+        "y_Gemm",
+    ]
 
 
 def test_half_precision_weights():
@@ -302,7 +324,7 @@ def test_half_precision_weights():
 
 
 def test_opset_out_of_range():
-    with pytest.raises(UnsupportedError, match="operator set 6.*7 to 22"):
+    with pytest.raises(UnsupportedError, match=r"operator set 6.*7 to 22"):
         load(one("Relu", [1, 2], opset=6))
     with pytest.raises(UnsupportedError, match="operator set 23"):
         load(one("Relu", [1, 2], opset=23))

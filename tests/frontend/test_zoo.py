@@ -1,4 +1,6 @@
-"""The zoo networks: same numbers as onnxruntime on the original, same tensor names as the vendor's tables."""
+"""The zoo networks: same numbers as onnxruntime on the original, same tensor names as the vendor's
+tables.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from frontend.models import onnx_run, random_inputs
-
 from tpuforge.compiler.frontend import transform_graph
 from tpuforge.compiler.frontend.onnx import load
 from tpuforge.compiler.ir.text import read
@@ -16,9 +17,15 @@ from tpuforge.compiler.top.reference import run
 
 TINY = ["tiny_resnet", "tiny_mobilenet"]
 LARGE = [
-    "squeezenet1_1", "mobilenet_v1", "mobilenet_v2", "efficientnet_lite0", "resnet18", "googlenet",
-    "resnet50", "vgg16",
-]  # fmt: skip
+    "squeezenet1_1",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "efficientnet_lite0",
+    "resnet18",
+    "googlenet",
+    "resnet50",
+    "vgg16",
+]
 WITH_TABLE = [n for n in LARGE if n not in ("mobilenet_v1", "resnet50", "vgg16")]
 ALL = [*TINY, *(pytest.param(n, marks=pytest.mark.model) for n in LARGE)]
 TABLES = [*TINY, *(pytest.param(n, marks=pytest.mark.model) for n in WITH_TABLE)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-
 from tpuforge.compiler import top
 from tpuforge.compiler.errors import InternalError, UnsupportedError, UserInputError
 from tpuforge.compiler.ir import Graph, TensorType
@@ -149,10 +148,22 @@ def test_permute_only_renames():
 @pytest.mark.parametrize(
     "cls,shapes,consts,attrs,text",
     [
-        (top.Conv, [(1, 3, 8, 8)], [f32(4, 2, 3, 3)], dict(kernel_shape=(3, 3)), "3 input channels"),
+        (
+            top.Conv,
+            [(1, 3, 8, 8)],
+            [f32(4, 2, 3, 3)],
+            dict(kernel_shape=(3, 3)),
+            "3 input channels",
+        ),
         (top.Conv, [(1, 3, 8, 8)], [f32(4, 3, 3, 3)], dict(kernel_shape=(3, 2)), "kernel_shape"),
         (top.Conv, [(1, 3, 2, 2)], [f32(4, 3, 3, 3)], dict(kernel_shape=(3, 3)), "the shape"),
-        (top.Conv, [(1, 4, 8, 8)], [f32(3, 2, 3, 3)], dict(kernel_shape=(3, 3), group=2), "group 2"),
+        (
+            top.Conv,
+            [(1, 4, 8, 8)],
+            [f32(3, 2, 3, 3)],
+            dict(kernel_shape=(3, 3), group=2),
+            "group 2",
+        ),
         (top.Conv, [(1, 3, 8, 8)], [f32(4, 3, 3, 3), f32(3)], dict(kernel_shape=(3, 3)), "bias"),
         (top.MatMul, [(1, 3)], [f32(4, 5)], {}, "has 3 columns"),
         (top.MaxPool, [(1, 3, 8, 8)], [], dict(kernel_shape=(2, 2), pads=(2, 0, 0, 0)), "smaller"),
@@ -170,7 +181,9 @@ def test_shape_errors(cls, shapes, consts, attrs, text):
 
 
 def test_export_is_valid_onnx_with_our_names():
-    g = graph_of(top.Conv, [(2, 3, 8, 8)], [f32(4, 3, 3, 3), f32(4)], kernel_shape=(3, 3), do_relu=True)
+    g = graph_of(
+        top.Conv, [(2, 3, 8, 8)], [f32(4, 3, 3, 3), f32(4)], kernel_shape=(3, 3), do_relu=True
+    )
     g.outputs = [g.add(top.MaxPool, [g.outputs[0]], "pool", kernel_shape=(2, 2))]
     m = to_onnx(g, "all")
     onnx.checker.check_model(m, full_check=True)

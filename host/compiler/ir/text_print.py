@@ -34,15 +34,15 @@ ELEMENT_TO_MLIR = {
     "i64": "i64",
 }
 _BARE = re.compile(r"[A-Za-z_][\w$.]*\Z", re.ASCII)
+_ESCAPED = frozenset(map(chr, [*range(32), 34, 92, 127]))
 _PLAIN = re.compile(r"[ !#-\[\]-~]*\Z")  # printable ASCII without quote and backslash
 
 
 def quoted(text: str) -> str:
-    """A string literal; everything but printable ASCII becomes \\HH of its UTF-8 bytes."""
+    """A string literal: quote, backslash and control characters become \\HH, the rest stays."""
     if _PLAIN.match(text):
         return f'"{text}"'
-    plain = {c: chr(c) for c in range(32, 127) if chr(c) not in '"\\'}
-    return '"' + "".join(plain.get(c) or f"\\{c:02X}" for c in text.encode()) + '"'
+    return '"' + "".join(f"\\{ord(c):02X}" if c in _ESCAPED else c for c in text) + '"'
 
 
 def float_text(x: float) -> str:

@@ -54,7 +54,7 @@ class Reference:
 
 
 def _session(model: bytes, threads: int) -> ort.InferenceSession:
-    """PadFusion is off: it makes pools whose padding is larger than their kernel, and then fails."""
+    """PadFusion is off: it makes pools with more padding than kernel, and then fails."""
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     return ort.InferenceSession(
