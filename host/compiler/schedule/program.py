@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .layers import Layer, LayerGraph, Tensor
+from .layers import Layer, LayerGraph, Tensor, Window
 from .plan import Plan
 from .regions import Interval
 
@@ -156,6 +156,9 @@ class Backend(Protocol):
         """Time of moving a tile of that shape between DDR and local memory."""
 
     def weight_cycles(self, size: int) -> float: ...
+
+    def window(self, layer: Layer) -> Window:
+        """The window as the chip does it (a dilated kernel may be spread with zeros)."""
 
     def check(self, layer: Layer) -> None:
         """Raise UnsupportedError or DoesNotFitError if no tiling can make the chip do this layer."""

@@ -21,6 +21,12 @@ def needed(layer: Layer, out: Interval, axis: int) -> Interval:
     return max(first, 0), min(max(last, first + 1), size)
 
 
+def needed_of(layer: Layer, x: Tensor, out: Interval, axis: int) -> Interval:
+    """`needed` for input x of the layer: all of an input that has one value per channel beside a larger map."""
+    size = x.shape[2 + axis]
+    return (0, size) if size < layer.inputs[0].shape[2 + axis] else needed(layer, out, axis)
+
+
 def pads(layer: Layer, out: Interval, axis: int) -> tuple[int, int]:
     """Rows of padding above and below the clipped input interval of `needed`."""
     w = layer.window
@@ -46,5 +52,5 @@ def tile_regions(layers: list[Layer], sinks: list[Tensor], parts: int, index: in
     for layer in reversed(layers):
         out = regions[layer.output]
         for x in layer.inputs:
-            regions[x] = union(regions.get(x), needed(layer, out, axis))
+            regions[x] = union(regions.get(x), needed_of(layer, x, out, axis))
     return regions

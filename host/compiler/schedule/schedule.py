@@ -17,6 +17,8 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
 
     opt 0: every layer alone; 1, 2, 3: larger groups are tried. Raises DoesNotFitError, UnsupportedError."""
     layers = build_layers(graph)
+    for layer in layers.layers:
+        layer.window = backend.window(layer)
     search = Search(layers, backend, opt)
     memory = LocalMemory(backend.local_bytes)
     todo, plans, steps = search.run()[::-1], [], []

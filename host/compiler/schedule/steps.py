@@ -5,7 +5,7 @@ from __future__ import annotations
 from .layers import Layer, Tensor
 from .plan import Plan, WeightUse, group_tensors
 from .program import Backend, Buffer, Compute, Load, Region, Step, Store, Tile, WeightSlice
-from .regions import Interval, needed, split, tile_regions
+from .regions import Interval, needed_of, split, tile_regions
 
 
 class StepBuilder:
@@ -81,7 +81,7 @@ class StepBuilder:
         """Tile and region of input x for the layer's output region; packed for a convolution."""
         tile = self.tiles.get(x) or self.load_tile(x)
         out = self.regions[layer.output]
-        region = Region(out.n, (0, x.shape[1]), needed(layer, out.h, 0), needed(layer, out.w, 1))
+        region = Region(out.n, (0, x.shape[1]), needed_of(layer, x, out.h, 0), needed_of(layer, x, out.w, 1))
         if layer.kind == "conv":
             tile = self.pack(tile, region, layer)
         return tile, region

@@ -9,7 +9,7 @@ from typing import Any
 from ...chip import Chip
 from ...errors import UnsupportedError
 from ...isa.cv18xx import cost
-from ...schedule.layers import Layer, Tensor
+from ...schedule.layers import Layer, Tensor, Window
 from .weights import blob_bytes, padded_inputs
 
 MAX_DIM = 4063
@@ -112,6 +112,14 @@ class Cv18xxBackend:
         return max(total / self.chip.ddr_bytes_per_cycle, self.lanes * -(-size // 16)) + self.chip.tdma_command_cycles
 
     # ---- limits
+    def window(self, layer: Layer) -> Window:
+        """Depthwise dilation is ignored by the sums of generation B (hw/cv18xx-tiu.md section 5.6): there the kernel is
+        spread with zeros instead."""
+        w = layer.window
+        if layer.kind == "depthwise" and self.chip.generation == "B" and w.dilations != (1, 1):
+            return Window(w.extent, w.strides, w.pads)
+        return w
+
     def check(self, layer: Layer) -> None:
         """Raise UnsupportedError when no tiling can express the layer (hw/cv18xx-tiu.md section 1.3)."""
         w = layer.window

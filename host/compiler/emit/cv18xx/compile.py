@@ -145,6 +145,7 @@ def _tensors(graph: Graph, program: Program, places: Places) -> list[f.Tensor]:
         q = 1.0 if scale is None else 1.0 / scale if t.name in ins else scale
         found.append(f.Tensor(t.name, f.address(base, start + offset), DTYPES[t.value.type.dtype], t.shape, qscale=q))
     known = {t.name for t in found}
+    found.sort(key=lambda t: t.name not in ins | outs)  # the first tensor of an io buffer gives its size (section 6.2)
     missing = (ins | outs) - known
     if missing:
         raise UnsupportedError(f"{', '.join(sorted(missing))}: an output that is only a part of another tensor, batch > 1")

@@ -126,10 +126,21 @@ def _conv(piece: WeightSlice, lanes: int) -> list[_Part]:
     sel = slice(first + oc0, first + oc1)
     weights = w.data[sel, ic0:ic1] if layer.kind == "conv" else w.data[sel]
     params = parameters(None if bias is None else bias.data[sel], multiplier.data[sel], shift.data[sel])
-    rows = _weight_rows(layer.kind, weights)
+    rows = _weight_rows(layer.kind, spread(weights, layer))
     stride = rows.shape[1] if layer.kind == "conv" else align16(rows.shape[1])
     start = weights_part(layer, -(-(oc1 - oc0) // lanes), ic1 - ic0)
     return [_Part(0, stride, rows), _Part(start, params.shape[1], params)]
+
+
+def spread(w: NDArray, layer: Layer) -> NDArray:
+    """Weights (oc, ic, kh, kw) with zeros between them where the window of the layer holds the dilation in its kernel
+    (Cv18xxBackend.window)."""
+    if w.shape[2:] == layer.window.kernel:
+        return w
+    dy, dx = layer.op.attrs["dilations"]
+    out = np.zeros((*w.shape[:2], *layer.window.kernel), w.dtype)
+    out[:, :, ::dy, ::dx] = w
+    return out
 
 
 def _weight_rows(kind: str, w: NDArray) -> NDArray[np.uint8]:

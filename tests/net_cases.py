@@ -1,0 +1,229 @@
+"""The cases of the test matrix: samplers of single-op networks and of small random graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nets import NO_PADS, Net, Pads, Pair
+from tpuforge.compiler.chip import Chip
+from tpuforge.compiler.ir import Graph, Value
+
+CHANNELS = (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 130)
+SIZES = (1, 3, 7, 8, 9, 15, 16, 17, 31, 33, 65)
+BATCHES = (1, 1, 1, 2, 3, 4)
+MACS = 4_000_000  # per network: the vendor's emulator does about 0.25 G per second
+
+
+class Sampler(Net):
+    """A Net that draws its own geometry."""
+
+    def shape(self, limit: int = 60_000) -> tuple[int, int, int, int]:
+        """(n, c, h, w) with awkward numbers and at most `limit` elements."""
+        while True:
+            shape = self.pick(BATCHES), self.pick(CHANNELS), self.pick(SIZES), self.pick(SIZES)
+            if shape[0] * shape[1] * shape[2] * shape[3] <= limit:
+                return shape
+
+    def window(self, size: Pair, kernels: int = 7, pads_below_kernel: bool = False,
+               dilated: bool = False) -> tuple[Pair, Pair, Pads, Pair]:  # fmt: skip
+        """(kernel, strides, pads, dilations) that leave at least one output position."""
+        while True:
+            square = self.chance(0.6)
+            k = [int(v) for v in self.rng.integers(1, kernels + 1, 2)]
+            kernel = (k[0], k[0]) if square else (k[0], k[1])
+            most = self.chance(0.7) and 3 or 8
+            strides = tuple(int(v) for v in self.rng.integers(1, most, 2))
+            dilations = tuple(int(v) for v in self.rng.integers(1, 5, 2)) if dilated else (1, 1)
+            pads = NO_PADS
+            if self.chance(0.7):
+                top = [kernel[i % 2] if pads_below_kernel else 1 + kernel[i % 2] for i in range(4)]
+                pads = tuple(int(self.rng.integers(0, t)) for t in top)
+            extent = [(kernel[i] - 1) * dilations[i] + 1 for i in (0, 1)]
+            if all(size[i] + pads[i] + pads[i + 2] >= extent[i] for i in (0, 1)):
+                return kernel, strides, pads, dilations
+
+    def random_conv(self, x: Value, dilated: bool = False, oc: int | None = None) -> Value:
+        """A convolution of x that costs at most MACS."""
+        oc = self.pick(CHANNELS) if oc is None else oc
+        for _ in range(100):
+            kernel, strides, pads, dilations = self.window(x.shape[2:], dilated=dilated)
+            macs = oc * x.type.count * kernel[0] * kernel[1] // (strides[0] * strides[1])
+            if macs <= MACS:
+                return self.conv(x, oc, kernel, strides, pads, dilations, bias=self.chance(0.7),
+                                 relu=self.chance())  # fmt: skip
+            oc = self.pick([c for c in CHANNELS if c <= oc])
+        return self.conv(x, oc, relu=self.chance())
+
+
+Build = Callable[[Sampler], list[Value]]
+OPS: dict[str, Build] = {}
+
+
+def op(build: Build) -> Build:
+    """Register a sampler of single-op networks: it returns the outputs."""
+    OPS[build.__name__] = build
+    return build
+
+
+def single(kind: str, number: int, chip: Chip) -> Graph:
+    """Network `number` of a kind; the same numbers give the same geometry on every chip."""
+    net = Sampler(chip, f"{kind}-{number}")
+    return net.done(*OPS[kind](net))
+
+
+# ---- windows
+@op
+def conv(net: Sampler) -> list[Value]:
+    return [net.random_conv(net.input(*net.shape()))]
+
+
+@op
+def dilated_conv(net: Sampler) -> list[Value]:
+    return [net.random_conv(net.input(*net.shape()), dilated=True)]
+
+
+@op
+def grouped_conv(net: Sampler) -> list[Value]:
+    groups = net.pick((2, 3, 4, 5, 8))
+    icg, ocg = net.pick((1, 2, 3, 5, 8, 9, 16)), net.pick((1, 2, 3, 5, 8, 16, 17))
+    n, _, h, w = net.shape(4000)
+    x = net.input(n, icg * groups, h, w)
+    kernel, strides, pads, dilations = net.window((h, w), 5, dilated=net.chance(0.2))
+    return [net.conv(x, ocg * groups, kernel, strides, pads, dilations, groups, net.chance(0.7),
+                     net.chance())]  # fmt: skip
+
+
+@op
+def depthwise(net: Sampler) -> list[Value]:
+    x = net.input(*net.shape())
+    kernel, strides, pads, dilations = net.window(x.shape[2:], dilated=net.chance(0.3))
+    return [net.depthwise(x, kernel, strides=strides, pads=pads, dilations=dilations,
+                          bias=net.chance(0.7), relu=net.chance())]  # fmt: skip
+
+
+@op
+def fully_connected(net: Sampler) -> list[Value]:
+    """The whole map is the kernel, as MatMul is lowered."""
+    n, c, h, w = net.shape(2000)
+    oc = net.pick((1, 2, 10, 33, 100, 257))
+    return [net.conv(net.input(n, c, h, w), oc, (h, w), bias=net.chance(0.7), relu=net.chance(0.3))]
+
+
+@op
+def max_pool(net: Sampler) -> list[Value]:
+    x = net.input(*net.shape())
+    kernel, strides, pads, _ = net.window(x.shape[2:], pads_below_kernel=True)
+    return [net.max_pool(x, kernel, strides, pads, net.chance())]
+
+
+@op
+def avg_pool(net: Sampler) -> list[Value]:
+    """Pads counted, not counted, or (as ceil_mode gives) counted only in front."""
+    x = net.input(*net.shape())
+    kernel, strides, pads, _ = net.window(x.shape[2:], pads_below_kernel=True)
+    counted = net.pick((pads, NO_PADS, (pads[0], pads[1], 0, 0)))
+    return [net.avg_pool(x, kernel, strides, pads, counted, net.chance())]
+
+
+@op
+def global_pool(net: Sampler) -> list[Value]:
+    x = net.input(*net.shape())
+    kernel = x.shape[2:]
+    return [net.max_pool(x, kernel) if net.chance() else net.avg_pool(x, kernel)]
+
+
+# ---- element-wise
+@op
+def add(net: Sampler) -> list[Value]:
+    shape = net.shape()
+    a = net.input(*shape)
+    b = a if net.chance(0.15) else net.input(*shape)
+    return [net.add(a, b, relu=net.chance())]
+
+
+@op
+def mul(net: Sampler) -> list[Value]:
+    shape = net.shape()
+    a = net.input(*shape)
+    b = a if net.chance(0.15) else net.input(*shape)
+    return [net.mul(a, b, net.chance())]
+
+
+@op
+def mul_per_channel(net: Sampler) -> list[Value]:
+    shape = net.shape()
+    return [net.mul(net.input(*shape), net.input(*shape[:2], 1, 1), net.chance())]
+
+
+@op
+def requant(net: Sampler) -> list[Value]:
+    return [net.requant(net.input(*net.shape()), relu=net.chance())]
+
+
+@op
+def relu(net: Sampler) -> list[Value]:
+    return [net.relu(net.input(*net.shape()))]
+
+
+@op
+def leaky_relu(net: Sampler) -> list[Value]:
+    return [net.leaky_relu(net.input(*net.shape()))]
+
+
+@op
+def prelu(net: Sampler) -> list[Value]:
+    return [net.prelu(net.input(*net.shape()))]
+
+
+# ---- moves and conversions
+@op
+def concat(net: Sampler) -> list[Value]:
+    """2 to 4 graph inputs, one of them sometimes twice."""
+    n, _, h, w = net.shape(8000)
+    xs = [net.input(n, net.pick(CHANNELS[:12]), h, w) for _ in range(net.pick((2, 3, 4)))]
+    if net.chance(0.3):
+        xs.append(xs[0])
+    return [net.concat(*xs)]
+
+
+@op
+def concat_of_layers(net: Sampler) -> list[Value]:
+    """Layers, a graph input and another concat side by side; sometimes a layer reads the result."""
+    n, c, h, w = net.shape(4000)
+    x = net.input(n, c, h, w)
+    parts = [net.conv(x, net.pick(CHANNELS[:12])) for _ in range(net.pick((1, 2, 3)))]
+    if net.chance():
+        parts.append(net.concat(net.relu(x), net.conv(x, net.pick(CHANNELS[:12]))))
+    if net.chance(0.3):
+        parts.append(x)
+    if net.chance(0.3):
+        parts.append(parts[0])
+    y = net.concat(*(parts if len(parts) > 1 else [*parts, net.relu(x)]))
+    return [net.conv(y, net.pick(CHANNELS[:10]))] if net.chance() else [y]
+
+
+@op
+def reshape(net: Sampler) -> list[Value]:
+    """Between two layers, of a graph input, or as graph output."""
+    n, c, h, w = net.shape(4000)
+    x = net.input(n, c, h, w)
+    y = x if net.chance(0.3) else net.conv(x, c)
+    z = net.reshape(y, n, *net.pick(((c * h * w, 1, 1), (h, c, w), (1, c, h * w), (w * h, c, 1))))
+    return [z if y is not x and net.chance(0.3) else net.relu(z)]
+
+
+@op
+def quantize(net: Sampler) -> list[Value]:
+    x = net.quantize(net.input(*net.shape(), dtype="f32"))
+    return [net.relu(x)]
+
+
+@op
+def dequantize(net: Sampler) -> list[Value]:
+    return [net.dequantize(net.input(*net.shape()))]
+
+
+@op
+def float_to_float(net: Sampler) -> list[Value]:
+    x = net.quantize(net.input(*net.shape(8000), dtype="f32"))
+    return [net.dequantize(net.random_conv(x))]
