@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..compiler.errors import OptionError, UnsupportedError
 from . import common
 from .console import TERMINAL
+
+if TYPE_CHECKING:
+    from ..compiler.api import Deployed
 
 #: options of the vendor's tools that mean nothing here: accepted, and a note says so (section 5.1)
 IGNORED_FLAGS = (
@@ -119,6 +123,8 @@ def _main(argv: list[str]) -> int:
         keep=options.debug,
         console=TERMINAL,
     )
+    if old and options.model_name:
+        _write_old_name(done, options.model_name)
     _hint(done, options)
     return 0
 
@@ -181,9 +187,16 @@ def _files(options: argparse.Namespace, old: bool) -> list[str]:
     return common.names(text)
 
 
-def _hint(done: object, options: argparse.Namespace) -> None:
+def _write_old_name(done: Deployed, name: str) -> None:
+    """The quantised graph once more under the name that seed 001 uses:
+    <model_name>_quantized.mlir."""
+    quantised = next(f for f in done.files if f.name.endswith("_tpu.mlir"))
+    common.write_text(done.path.with_name(f"{name}_quantized.mlir"), quantised.read_text())
+
+
+def _hint(done: Deployed, options: argparse.Namespace) -> None:
     """Say when the default tolerance passed but the one of the vendor's current tool would not."""
-    reports = getattr(done, "reports", [])
+    reports = done.reports
     if options.tolerance is None and reports:
         cosine, euclidean, _ = reports[0].minimum
         if (cosine, euclidean) < HINT_TOLERANCE and (

@@ -89,7 +89,7 @@ def _cvimodel(model: str, sources: list[str], everything: bool, fixed: bool) -> 
     """A compiled file on the simulator."""
     from ..compiler.flow.simulator import run_file
 
-    return run_file(model, sources, everything=everything, fixed=fixed, note=common.say)
+    return run_file(model, sources, every=everything, fixed=fixed, note=common.say)
 
 
 RUNNERS: dict[str, Callable[[str, list[str], bool, bool], Arrays]] = {

@@ -215,6 +215,7 @@ def _write_files(result: Deployed, prefix: str, console: Console) -> None:
 
     path, compiled = result.path, result.compiled
     cvimodel.save(compiled.model, path)
+    _failed_name(path).unlink(missing_ok=True)
     beside = path.parent
     write_text(beside / "_weight_map.csv", render(compiled.weight_map))
     write_text(path.with_name(f"{path.stem}_tensor_info.txt"), tensor_info(compiled.model))
@@ -263,6 +264,9 @@ def _check_quantised(
     from ..tpu.interpreter import dequantised, run
 
     result.inputs = load_inputs(input_specs(top), checks.inputs, console.say)
+    if any(isinstance(f, np.ndarray) or Path(f).suffix.lower() != ".npz" for f in checks.inputs):
+        path = result.path.with_name(f"{top.name}_in_f32.npz")
+        result.files.append(write_npz(path, result.inputs))
     reference = _reference(result, top, checks, console)
     tpu = result.graph
     with console.step("run the quantised graph"):
@@ -322,16 +326,15 @@ def _float_run(top: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.nda
 
 
 def native_inputs(tpu: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Float inputs as the types of the quantised graph: x / scale rounded half away from zero,
-    clipped (section 9)."""
+    """Float inputs as the types of the quantised graph: f32(x) * f32(1 / scale), rounded half away
+    from zero, clipped (cli.md section 9)."""
     native = {}
     for v in tpu.inputs:
-        x = inputs[v.name]
+        x = np.asarray(inputs[v.name], np.float32)
         if v.type.dtype == "i8":
-            scaled = x.astype(np.float32) / np.float32(v.type.scale or 1.0)
-            x = np.clip(np.trunc(scaled + np.copysign(np.float32(0.5), scaled)), -128, 127).astype(
-                np.int8
-            )
+            scaled = x * np.float32(1.0 / (v.type.scale or 1.0))
+            rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled))
+            x = np.clip(rounded, -128, 127).astype(np.int8)
         native[v.name] = x
     return native
 
@@ -355,11 +358,9 @@ def _check_simulated(
 ) -> None:
     """Step 5 of section 5.4: the file on the simulator gives the bytes of the quantised graph."""
     with console.step(f"run {result.path.name} on the simulator"):
-        try:
-            result.simulated = simulate(result.path, native_inputs(result.graph, result.inputs))
-        except Exception:
-            _fail(result)
-            raise
+        native = native_inputs(result.graph, result.inputs)
+        shaped = {v.name: native[v.name].reshape(_four(v.shape)) for v in result.graph.inputs}
+        result.simulated = simulate(result.path, shaped)
     expected = {n: x for n, x in result.expected.items() if n not in set(checks.excepts)}
     simulated = {
         n: result.simulated[n].reshape(x.shape)
@@ -384,13 +385,22 @@ def _check_simulated(
         )
 
 
+def _four(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape as the runtime reports it: padded to four dimensions."""
+    return (*shape, *(1,) * (4 - len(shape)))
+
+
 def equal(a: np.ndarray, b: np.ndarray) -> bool:
     """Same type, shape and bytes."""
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
+def _failed_name(path: Path) -> Path:
+    return path.with_name(path.name + ".failed")
+
+
 def _fail(result: Deployed) -> Path:
-    failed = result.path.with_name(result.path.name + ".failed")
+    failed = _failed_name(result.path)
     os.replace(result.path, failed)
     result.files = [failed if f == result.path else f for f in result.files]
     return failed

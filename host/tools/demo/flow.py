@@ -141,7 +141,7 @@ class Demo:
             f"{program.private_gmem / 1e6:.2f} MB private")  # fmt: skip
         say(f"estimated on {self.chip.name}: {cost.ms(cost.total_cycles):.2f} ms per picture "
             f"(computing {cost.ms(cost.tiu_cycles):.2f} ms, moving {moved / 1e6:.2f} MB "
-            f"{cost.ms(cost.ddr_bound_cycles):.2f} ms at least)")  # fmt: skip
+            f"{cost.ms(cost.bounds.ddr_cycles):.2f} ms at least)")  # fmt: skip
 
     def _print_files(self, files: list[Path], mlir: Path, table: Path, keep: bool) -> None:
         say("\ntime of each stage:")

@@ -1,0 +1,397 @@
+"""model_deploy and model_runner as a user types them (cli.md sections 5 and 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cvi_nn
+import numpy as np
+import pytest
+from tpuforge.compiler import api
+from tpuforge.compiler.flow import deploy as deploy_module
+from tpuforge.compiler.format import cvimodel
+from tpuforge.compiler.ir.text import read
+from tpuforge.tools import model_deploy, model_runner, run_calibration
+
+PICTURES = {"mean": (128.0,) * 3, "scale": (1 / 128,) * 3, "pixel_format": "rgb"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, shared_dir: Path) -> Path:
+    """A folder with net.mlir (tiny_resnet), its weights, net_in_f32.npz, net_top.npz and
+    table.txt."""
+    folder = tmp_path_factory.mktemp("made")
+    cat = shared_dir / "data" / "images" / "cat.jpg"
+    graph = api.transform(
+        shared_dir / "zoo" / "tiny_resnet.onnx",
+        name="net",
+        mlir=folder / "net.mlir",
+        preprocess=PICTURES,
+        test_input=[cat],
+        test_result=folder / "net_top.npz",
+    ).graph
+    pictures = sorted((shared_dir / "data" / "ILSVRC2012").iterdir())[:4]
+    api.calibrate(graph, [(str(p),) for p in pictures], table=folder / "table.txt", tune_num=0)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def in_folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in made.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+
+
+def call(
+    capsys: pytest.CaptureFixture[str], tool: Callable[[list[str]], int], *argv: str
+) -> tuple[int, str, str]:
+    code = tool(list(argv))
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+NEW = ["--opt", "1", "--mlir", "net.mlir", "--quantize", "INT8", "--calibration_table", "table.txt"]
+
+
+@pytest.mark.parametrize("chip", ["cv183x", "cv182x", "cv181x", "CV180X"])
+def test_new_dialect(chip: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(
+        capsys,
+        model_deploy.main,
+        *NEW,
+        "--chip",
+        chip,
+        "--model",
+        "net.cvimodel",
+        "--test_input",
+        "net_in_f32.npz",
+        "--test_reference",
+        "net_top.npz",
+    )
+    assert (code, err) == (0, "")
+    assert out.count("npz compare PASSED.") == 2 and "EQUAL [PASSED]" in out
+    name = chip.lower()
+    written = {p.name for p in Path().iterdir() if not p.is_symlink()}
+    assert written == {
+        "net.cvimodel",
+        f"net_{name}_int8_sym_tpu.mlir",
+        f"net_{name}_int8_sym_tpu_weight.npz",
+        f"net_{name}_int8_sym_final.mlir",
+        "_weight_map.csv",
+        "net_tensor_info.txt",
+    }
+    assert cvimodel.load("net.cvimodel").chip == name
+    for kind in ("tpu", "final"):
+        assert read(f"net_{name}_int8_sym_{kind}.mlir").outputs[0].shape[1] == 10
+
+
+def test_runner_gives_the_same_for_graph_and_file(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(
+        capsys, model_deploy.main, *NEW, "--chip", "cv181x", "--model", "net.cvimodel"
+    )
+    assert (code, err) == (0, "")
+    models = {"net.mlir": "f", "net_cv181x_int8_sym_tpu.mlir": "q", "net.cvimodel": "s"}
+    got = {}
+    for model, key in models.items():
+        code, _, err = call(
+            capsys,
+            model_runner.main,
+            "--input",
+            "net_in_f32.npz",
+            "--model",
+            model,
+            "--output",
+            f"{key}.npz",
+        )
+        assert (code, err) == (0, "")
+        with np.load(f"{key}.npz") as z:
+            assert len(z.files) == 1
+            got[key] = z[z.files[0]].reshape(-1)
+    np.testing.assert_array_equal(got["q"], got["s"])
+    assert np.corrcoef(got["f"], got["s"])[0, 1] > 0.99
+    with cvi_nn.Model("net.cvimodel") as model, np.load("net_in_f32.npz") as z:
+        values = model.forward({"input": z["input"]})
+    np.testing.assert_array_equal(next(iter(values.values())).reshape(-1), got["s"])
+
+
+def test_runner_dumps_all_tensors(
+    zoo: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """.onnx and .mlir give the same tensors under the same names."""
+    argv = ["--input", "net_in_f32.npz", "--dump_all_tensors"]
+    assert (
+        call(
+            capsys,
+            model_runner.main,
+            *argv,
+            "--model",
+            str(zoo("tiny_resnet")),
+            "--output",
+            "a.npz",
+        )[0]
+        == 0
+    )
+    assert (
+        call(capsys, model_runner.main, *argv, "--model", "net.mlir", "--output", "b.npz")[0] == 0
+    )
+    with np.load("a.npz") as a, np.load("b.npz") as b:
+        common = set(a.files) & set(b.files)
+        assert len(common) >= len(b.files) - 1 and "output_Gemm" in common
+        for name in common:
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-4, atol=1e-4)
+
+
+def test_old_dialect(shared_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """S1-13's words: all tensors are compared, the quantised graph is named after --model_name."""
+    cat = str(shared_dir / "data" / "images" / "cat.jpg")
+    code, out, err = call(
+        capsys,
+        model_deploy.main,
+        "--model_name",
+        "old",
+        "--mlir",
+        "net.mlir",
+        "--calibration_table",
+        "table.txt",
+        "--chip",
+        "cv183x",
+        "--image",
+        cat,
+        "--tolerance",
+        "0.94,0.94,0.61",
+        "--correctness",
+        "0.99,0.99,0.99",
+        "--cvimodel",
+        "old.cvimodel",
+    )
+    assert (code, err) == (0, "")
+    assert "min_similarity = (" in out and "the worst of" in out
+    assert Path("old_quantized.mlir").is_file() and Path("old.cvimodel").is_file()
+    assert read("old_quantized.mlir").name == "net"
+
+
+def test_int8_boundary(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(
+        capsys,
+        model_deploy.main,
+        *NEW,
+        "--chip",
+        "cv181x",
+        "--model",
+        "q.cvimodel",
+        "--quant_input",
+        "--quant_output",
+        "--test_input",
+        "net_in_f32.npz",
+    )
+    assert (code, err) == (0, "")
+    with cvi_nn.Model("q.cvimodel") as model:
+        assert (model.inputs[0].format, model.outputs[0].format) == ("int8", "int8")
+    assert (
+        call(
+            capsys,
+            model_runner.main,
+            "--input",
+            "net_in_f32.npz",
+            "--model",
+            "q.cvimodel",
+            "--output",
+            "o.npz",
+        )[0]
+        == 0
+    )
+    assert (
+        call(
+            capsys,
+            model_runner.main,
+            "--input",
+            "net_in_f32.npz",
+            "--model",
+            "q.cvimodel",
+            "--output",
+            "i.npz",
+            "--out_fixed",
+        )[0]
+        == 0
+    )
+    with np.load("o.npz") as real, np.load("i.npz") as fixed:
+        name = real.files[0]
+        assert real[name].dtype == np.float32 and fixed[name].dtype == np.int8
+
+
+def test_missed_tolerance_names_the_first_bad_layer(capsys: pytest.CaptureFixture[str]) -> None:
+    """A table with one threshold a tenth of what it should be: that layer is the first bad one, and
+    no file is left."""
+    lines = Path("table.txt").read_text().splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("relu_6_Relu "))
+    name, threshold, *rest = lines[at].split()
+    lines[at] = " ".join([name, f"{float(threshold) / 10:.7f}", *rest])
+    Path("bad.txt").write_text("\n".join(lines) + "\n")
+    argv = [
+        "--mlir",
+        "net.mlir",
+        "--quantize",
+        "INT8",
+        "--calibration_table",
+        "bad.txt",
+        "--chip",
+        "cv181x",
+        "--model",
+        "bad.cvimodel",
+        "--test_input",
+        "net_in_f32.npz",
+        "--tolerance",
+        "0.97,0.7",
+    ]
+    code, out, err = call(capsys, model_deploy.main, *argv)
+    assert code == 1 and "first bad layer in the order of computation: relu_6_Relu" in err
+    assert "npz compare FAILED." in out and not Path("bad.cvimodel").exists()
+
+
+def test_wrong_simulation_keeps_no_good_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If the file computes anything else than the quantised graph, it is renamed and the command
+    fails."""
+    real = deploy_module.simulate
+
+    def wrong(path: Path, inputs: dict) -> dict:
+        values = real(path, inputs)
+        for x in values.values():
+            x.reshape(-1)[0] = np.nextafter(x.reshape(-1)[0], np.float32(9))
+        return values
+
+    monkeypatch.setattr(deploy_module, "simulate", wrong)
+    code, _, err = call(
+        capsys,
+        model_deploy.main,
+        *NEW,
+        "--chip",
+        "cv181x",
+        "--model",
+        "x.cvimodel",
+        "--test_input",
+        "net_in_f32.npz",
+    )
+    assert code == 1 and "does not compute what the quantised graph says" in err
+    assert Path("x.cvimodel.failed").is_file() and not Path("x.cvimodel").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(Path("x.cvimodel.failed").absolute().parent)
+
+
+def test_other_batch_of_the_test_input(capsys: pytest.CaptureFixture[str]) -> None:
+    with np.load("net_in_f32.npz") as z:
+        np.savez("three.npz", input=np.repeat(z["input"], 3, axis=0))
+    code, out, _ = call(
+        capsys,
+        model_deploy.main,
+        *NEW,
+        "--chip",
+        "cv181x",
+        "--model",
+        "b.cvimodel",
+        "--test_input",
+        "three.npz",
+    )
+    assert code == 0 and "batch 3 of 'input' made 1" in out
+
+
+def test_same_input_same_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    files = []
+    for name in ("a", "b"):
+        assert (
+            call(
+                capsys, model_deploy.main, *NEW, "--chip", "cv180x", "--model", f"{name}.cvimodel"
+            )[0]
+            == 0
+        )
+        model = cvimodel.load(f"{name}.cvimodel")
+        files.append([s.contents() for s in model.sections])
+    assert files[0] == files[1]
+
+
+ERRORS = [
+    (["--chip", "cv199x"], 2, "--chip cv199x: unknown"),
+    (["--chip", "bm1684x"], 3, "compiles for cv183x"),
+    (["--model", "x.bmodel"], 2, "must end in .cvimodel"),
+    (["--model", "no/such/x.cvimodel"], 1, "no/such"),
+    (["--quantize", "F32"], 2, "no float32 commands"),
+    (["--quantize", "W8F16"], 2, "--quantize W8F16"),
+    (["--quantize", "BF16"], 3, "INT8 only"),
+    (["--asymmetric"], 2, "no zero points"),
+    (["--calibration_table", "none.txt"], 1, "none.txt"),
+    (["--calibration_table", "short.txt"], 1, "no entry for"),
+    (["--calibration_table", "plus.txt"], 1, "plus.txt"),
+    (["--mlir", "none.mlir"], 1, "none.mlir: no such file"),
+    (["--mlir", "plus.txt"], 1, "plus.txt"),
+    (["--test_input", "none.npz"], 1, "none.npz: no such file"),
+    (["--test_reference", "net_top.npz"], 2, "needs --test_input"),
+    (["--fuse_preprocess"], 3, "--fuse_preprocess"),
+    (["--customization_format", "BGR_PACKED"], 2, "--fuse_preprocess only"),
+    (["--image", "cat.jpg"], 2, "--image belongs to the old command line"),
+    (["--tolerence", "0.9"], 2, "did you mean --tolerance"),
+]
+
+
+@pytest.mark.parametrize(("argv", "code", "message"), ERRORS)
+def test_errors(
+    argv: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path("table.txt").read_text()
+    Path("short.txt").write_text("\n".join(text.splitlines()[:-3]) + "\n")
+    Path("plus.txt").write_text("input nonsense 1 2\n")
+    base = [*NEW, "--chip", "cv181x", "--model", "out.cvimodel"]
+    got, _, err = call(capsys, model_deploy.main, *base, *argv)
+    assert (got, message in err) == (code, True), err
+    assert err.startswith("model_deploy: error: ") and err.count("\n") == 1
+    assert not Path("out.cvimodel").exists()
+
+
+@pytest.mark.parametrize(
+    "missing", ["--calibration_table", "--quantize", "--model", "--chip", "--mlir"]
+)
+def test_missing_options(missing: str, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = [*NEW, "--chip", "cv181x", "--model", "out.cvimodel"]
+    at = argv.index(missing)
+    code, _, err = call(capsys, model_deploy.main, *argv[:at], *argv[at + 2 :])
+    assert code == 2 and missing in err
+
+
+def test_runner_refuses_bad_files(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["--input", "net_in_f32.npz", "--output", "o.npz", "--model"]
+    Path("bad.cvimodel").write_bytes(b"CviModel" + bytes(100))
+    for model, code in [
+        ("bad.cvimodel", 1),
+        ("none.cvimodel", 1),
+        ("x.pt", 3),
+        ("x.txt", 2),
+        ("table.txt", 2),
+    ]:
+        got, _, err = call(capsys, model_runner.main, *argv, model)
+        assert (got, err.count("\n")) == (code, 1), err
+    assert not Path("o.npz").exists()
+
+
+def test_calibration_command_gives_the_same_table(
+    shared_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = sorted((shared_dir / "data" / "ILSVRC2012").iterdir())[:4]
+    Path("list.txt").write_text("".join(f"{p.absolute()}\n" for p in pictures))
+    code, _, err = call(
+        capsys,
+        run_calibration.main,
+        "net.mlir",
+        "--data_list",
+        "list.txt",
+        "--tune_num",
+        "0",
+        "-o",
+        "again.txt",
+    )
+    assert (code, err.count("error")) == (0, 0)
+    rows = [
+        [line for line in Path(f).read_text().splitlines() if not line.startswith("#")]
+        for f in ("table.txt", "again.txt")
+    ]
+    assert rows[0] == rows[1] and len(rows[0]) > 10
