@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .calibrate.preprocess import fill_batch, load_npy
-from .calibrate.samples import InputSpec
+from .calibrate.samples import InputSpec, open_npz
 from .errors import OptionError, UserInputError
 from .fileio import atomic_output, existing_file
 
@@ -21,14 +21,8 @@ Source = str | os.PathLike[str] | np.ndarray
 
 def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Every array of an .npz (pickles refused). UserInputError: missing or damaged."""
-    existing_file(path, "an .npz file with arrays")
-    try:
-        with np.load(path, allow_pickle=False) as z:
-            if isinstance(z, np.ndarray):
-                raise UserInputError(f"{path}: a single array (.npy), not an .npz file")
-            return {name: z[name] for name in z.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as e:
-        raise UserInputError(f"{path}: not a readable .npz file ({e})") from None
+    with open_npz(path) as z:
+        return dict(z)
 
 
 def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> Path:

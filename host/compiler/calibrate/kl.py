@@ -19,21 +19,35 @@ def kl_threshold(counts: np.ndarray, width: float, abs_max: float | None = None)
     each sum spread over the non-empty bins of its group, over the sum of counts[:i]; divergence =
     sum P (log10(P + 1e-30) - log10(Q + 1e-30)), P and Q float32.
     """
-    hist = np.asarray(counts, np.float64)
+    hist, doubled = _folded(counts)
+    if not hist.any():
+        return abs_max or 0.0
+    threshold = width * doubled * LEVELS * (1 + int(np.argmin(divergences(hist))))
+    return threshold if abs_max is None else min(threshold, abs_max)
+
+
+def divergences(counts: np.ndarray) -> np.ndarray:
+    """The divergence for m = 1, 2, ...; infinite where no value lies within the range."""
+    hist, _ = _folded(counts)
+    inside, total = np.cumsum(hist), hist.sum()
+    return np.array(
+        [
+            _divergence(hist[: LEVELS * m], m, inside[LEVELS * m - 1], total)
+            for m in range(1, hist.size // LEVELS + 1)
+        ]
+    )
+
+
+def _folded(counts: np.ndarray) -> tuple[np.ndarray, int]:
+    """Padded to a multiple of 128; pairs of bins added while there are more than 131072. The
+    factor by which the bins became wider.
+    """
+    hist, factor = np.asarray(counts, np.float64), 1
     hist = np.concatenate([hist, np.zeros(-hist.size % LEVELS)])
     while hist.size > _LONGEST:
-        hist, width = hist[0::2] + hist[1::2], width * 2
+        hist, factor = hist[0::2] + hist[1::2], factor * 2
         hist = np.concatenate([hist, np.zeros(-hist.size % LEVELS)])
-    total = hist.sum()
-    if not total:
-        return abs_max or 0.0
-    head = np.cumsum(hist)
-    divergences = [
-        _divergence(hist[: LEVELS * m], m, head[LEVELS * m - 1], total)
-        for m in range(1, hist.size // LEVELS + 1)
-    ]
-    threshold = width * LEVELS * (1 + int(np.argmin(divergences)))
-    return threshold if abs_max is None else min(threshold, abs_max)
+    return hist, factor
 
 
 def _divergence(hist: np.ndarray, m: int, inside: float, total: float) -> float:

@@ -95,12 +95,10 @@ class MSE(MeanOfSamples):
         nonzero = np.count_nonzero(size)
         if not nonzero:
             return 0.0
-        s = float(size.sum(dtype=np.float64)) / nonzero
+        s: float = float(size.sum(dtype=np.float64)) / int(nonzero)
         inner = 4.0**-8 / 3 / (4 if abs(lo) < 1e-6 else 1)
-        floor, above = (
-            s,
-            size[size > s],
-        )  # all values beyond `floor`: enough while s does not fall below it
+        # `above`: all values beyond `floor`, enough while s does not fall below it
+        floor, above = s, size[size > s]
         for _ in range(20):
             if s < floor:
                 floor, above = s, size[size > s]
@@ -120,9 +118,8 @@ class AciqLaplace(MeanOfSamples):
     """9.89675982 * mean(|x - mean(x)|)."""
 
     def one(self, x: np.ndarray, lo: float, hi: float) -> float:
-        return _LAPLACE * float(
-            np.abs(x - x.mean(dtype=np.float64).astype(np.float32)).mean(dtype=np.float64)
-        )
+        mean = np.float32(x.mean(dtype=np.float64))
+        return _LAPLACE * float(np.abs(x - mean).mean(dtype=np.float64))
 
 
 class AciqGauss(MeanOfSamples):
@@ -224,7 +221,13 @@ def make_statistic(method: str, *, bins: int, index: int, tensors: int, expected
         return KL(bins)
     if method == "percentile9999":
         return Percentile(percent_of(index, tensors), expected)
-    return {"max": Max, "mse": MSE, "aciq_laplace": AciqLaplace, "aciq_gauss": AciqGauss}[method]()
+    simple: dict[str, type[Max] | type[MeanOfSamples]] = {
+        "max": Max,
+        "mse": MSE,
+        "aciq_laplace": AciqLaplace,
+        "aciq_gauss": AciqGauss,
+    }
+    return simple[method]()
 
 
 def tail_that_uses_max(kinds: Sequence[str], is_max: Sequence[bool]) -> int:

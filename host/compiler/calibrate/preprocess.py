@@ -78,9 +78,9 @@ class Preprocess:
             )
         net = (shape[1], shape[2]) if layout == "nhwc" else (shape[2], shape[3])
         dims = tuple(int(d) for d in known.pop("resize_dims", net))
-        for k in ("mean", "scale"):
-            if k in known:
-                known[k] = tuple(float(v) for v in known[k])
+        channels = shape[3] if layout == "nhwc" else shape[1]
+        for k, neutral in (("mean", 0.0), ("scale", 1.0)):
+            known[k] = tuple(float(v) for v in known.get(k, [neutral] * channels))
         made = cls(tuple(int(d) for d in shape), (dims[0], dims[1]), **known)
         made._check()
         return made
@@ -107,14 +107,15 @@ class Preprocess:
             raise OptionError(
                 f"resize_dims {self.resize_dims} is smaller than the network input {self.net_dims}"
             )
-        for what, v, allowed in (
+        for what, word, allowed in (
             ("keep_ratio_mode", self.keep_ratio_mode, ("letterbox", "short_side_scale")),
             ("pad_type", self.pad_type, ("center", "normal")),
             ("crop", self.crop, ("center", "right")),
             ("yuv_type", self.yuv_type, ("", *_YUV)),
         ):
-            if v not in allowed:
-                raise OptionError(f"{what} is {v!r}: one of {', '.join(a for a in allowed if a)}")
+            if word not in allowed:
+                words = ", ".join(a for a in allowed if a)
+                raise OptionError(f"{what} is {word!r}: one of {words}")
 
     @property
     def channels(self) -> int:

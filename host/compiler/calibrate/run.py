@@ -79,9 +79,7 @@ def calibrate(
     thresholds = collector.thresholds(warn)
     if tune_list and tune_num and method in TUNED:
         kept = list(
-            SampleReader(
-                model.inputs, read_list(tune_list, tune_num, warn), strict=strict, warn=warn
-            )
+            SampleReader(model.inputs, read_list(tune_list, tune_num), strict=strict, warn=warn)
         )
     if kept:
         thresholds = tune(

@@ -7,13 +7,16 @@ from __future__ import annotations
 import os
 import random
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import OptionError, UserInputError
+from ..fileio import existing_file
 from .preprocess import IMAGE_EXTENSIONS, Preprocess, as_batch_one, load_npy
 
 EXTENSIONS = frozenset({"npz", "npy", "yuv"}) | IMAGE_EXTENSIONS
@@ -208,17 +211,26 @@ def load_npz(path: str | os.PathLike[str], inputs: Sequence[InputSpec]) -> dict[
     """Every input by name from an .npz; a single array is taken for a single input whatever its key
     (section 15.6).
     """
-    try:
-        with np.load(path, allow_pickle=False) as z:
-            if isinstance(z, np.ndarray):
+    with open_npz(path) as z:
+        names = list(z)
+        lone = len(names) == 1 and len(inputs) == 1
+        missing = [] if lone else [i.name for i in inputs if i.name not in names]
+        if missing:
+            held = ", ".join(names) or "nothing"
+            raise UserInputError(f"{path}: no array named {', '.join(missing)}; it holds {held}")
+        return {i.name: _fit(z[names[0] if lone else i.name], i, str(path)) for i in inputs}
+
+
+@contextmanager
+def open_npz(path: str | os.PathLike[str]) -> Iterator[Mapping[str, np.ndarray]]:
+    """The arrays of an .npz, read when they are asked for (pickles refused). UserInputError:
+    missing or damaged.
+    """
+    with existing_file(Path(path), "an .npz file with arrays").open("rb") as file:
+        try:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
                 raise UserInputError(f"{path}: a single array (.npy), not an .npz file")
-            names = list(z.files)
-            lone = len(names) == 1 and len(inputs) == 1
-            missing = [] if lone else [i.name for i in inputs if i.name not in names]
-            if missing:
-                raise UserInputError(
-                    f"{path}: no array named {', '.join(missing)}; it holds {', '.join(names)}"
-                )
-            return {i.name: _fit(z[names[0] if lone else i.name], i, str(path)) for i in inputs}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as e:
-        raise UserInputError(f"{path}: not a readable .npz file ({e})") from None
+            yield loaded
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as e:
+            raise UserInputError(f"{path}: not a readable .npz file ({e})") from None

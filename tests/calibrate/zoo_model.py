@@ -8,7 +8,6 @@ user is a 1x1 convolution is one operator with it.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -77,7 +76,3 @@ def joins(first: onnx.NodeProto, second: onnx.NodeProto) -> bool:
         if a.name == "kernel_shape"
     ]
     return kernels == [[1, 1], [1, 1]]
-
-
-def zoo_preprocessing(shared: Path, network: str) -> dict:
-    return json.loads((shared / "zoo" / "zoo.json").read_text())[network]["preprocessing"]

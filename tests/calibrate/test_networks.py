@@ -1,0 +1,39 @@
+"""Thresholds of whole networks against the vendor's tables, to 5 digits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from calibrate.networks import differences, top_graph
+from tpuforge.compiler.calibrate import calibrate, read_table, run
+from tpuforge.compiler.calibrate.kl import divergences
+
+pytestmark = pytest.mark.model
+
+NETWORKS = ("efficientnet_lite0", "mobilenet_v2", "squeezenet1_1", "resnet18", "googlenet")
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_thresholds(network, zoo, shared_dir, vendor_dir, monkeypatch):
+    """Equal, except where two ranges are equally good to the last bits of the float sums: there the
+    vendor's threshold must be one of our histogram's, with a divergence within 1 % of the best.
+    """
+    vendor = read_table(vendor_dir / f"{network}_cali_table")
+    collectors: list[run.Collector] = []
+    thresholds = run.Collector.thresholds
+    monkeypatch.setattr(
+        run.Collector,
+        "thresholds",
+        lambda self, warn: collectors.append(self) or thresholds(self, warn),
+    )
+    graph = top_graph(zoo(network), shared_dir, vendor)
+    ours = calibrate(graph, shared_dir / "data" / "ILSVRC2012", input_num=100)
+    assert list(ours) == list(vendor)
+    off = {n: d for n, d in differences(ours, vendor).items() if d > 1e-5}
+    assert len(off) <= len(vendor) // 50, off
+    for name in off:
+        histogram = collectors[0].statistics[name].histogram
+        all_of_them = divergences(histogram.counts)
+        m = vendor[name].threshold / histogram.width / 128
+        assert m == pytest.approx(round(m), abs=1e-3), (name, ours[name], vendor[name])
+        assert all_of_them[round(m) - 1] < 1.01 * np.min(all_of_them), name
