@@ -27,7 +27,9 @@ def _main(argv: list[str]) -> int:
     p.add_argument(
         "--opt", type=int, choices=(0, 1, 2, 3), default=2, help="search of the scheduler"
     )
-    p.add_argument("--keep", action="store_true", help="keep the ONNX file and the float tensors")
+    p.add_argument(
+        "--keep", action="store_true", help="also leave the ONNX file and the photographs"
+    )
     common.add_common_options(p)
     options = p.parse(argv)
     common.apply_common_options(options)

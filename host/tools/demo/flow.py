@@ -3,6 +3,7 @@ float32."""
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ class Demo:
             model = network.build()
             if keep:
                 onnx.save(model, str(self.folder / f"{NAME}.onnx"))
+                self._copy_photographs(self.folder / "photographs")
         with self._stage("optimise the float graph (model_transform)"):
             graph = api.transform(model, name=NAME, mlir=mlir, preprocess=PREPROCESS).graph
         with self._stage(f"calibrate on {len(self.calibration)} photographs (run_calibration)"):
@@ -77,6 +79,11 @@ class Demo:
             raise UserInputError(
                 f"{self.folder}: can not be made a folder ({e.strerror})"
             ) from None
+
+    def _copy_photographs(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        for photograph in self.calibration + self.shown:
+            shutil.copyfile(photograph.path, folder / photograph.path.name)
 
     @contextmanager
     def _stage(self, what: str) -> Iterator[None]:
@@ -152,7 +159,7 @@ class Demo:
         for path in [mlir, mlir.with_name(f"{mlir.stem}_top_f32_all_weight.npz"), table, *files]:
             say(f"  {path.name:52s} {path.stat().st_size:>10,d} bytes")
         if keep:
-            say(f"  {NAME}.onnx")
+            say(f"  {NAME}.onnx, photographs/")
 
 
 def _title(photograph: Photograph) -> str:
