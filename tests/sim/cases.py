@@ -156,9 +156,11 @@ def arith(m: Maker, name: str, bf16: bool = False) -> Fields:
           "opt_shift_typ": s if name != "copy" else 0, "opt_rshift_typ": m.flag() if shifting else 0,
           "opt_res_shift": m.int(0, 31) if shifting and m.flag(0.7) else 0,
           "opt_left_shift": m.int(0, 31) if name == "mac" and not bf16 and m.flag() else 0,
-          "opt_res_add": int(name == "mac" and not bf16), "opt_opd2_sign": 0}  # fmt: skip
+          "opt_res_add": int(name == "mac"), "opt_opd2_sign": 0}  # fmt: skip
     if shifting and f["opt_res_shift"] > 16 and m.flag(0.7):
         f["opt_res_shift"] = m.int(0, 12)
+    if name == "shift" and not f.get("opt_opd1_const"):
+        f["opt_opd1_const"], f["opd1_addr"] = 1, m.int(-16, 16) & 0xFF
     if name == "mul" and not bf16 and m.flag(0.3):
         f["opt_chl_quan"], f["quan_m"] = 1, multiplier(m)
         f["opt_res_shift"] = quan_shift(m)
@@ -347,7 +349,7 @@ def conv(m: Maker, form: str) -> Fields:
     map_operands(m, f, n, ic, h, w, oh, ow, e, q, (lane, 0), False)
     f |= {"res0_c": oc, "opd1_n": ic, "opd1_c": oc, "opd1_addr": q[2] + 2 * m.int(0, 9),
           "short_opd1_str": 1, "tsk_typ": 0, "tsk_eu_typ": 0, "opd_typ": int(bf16)}  # fmt: skip
-    if m.flag(0.3) and not ps:
+    if m.flag(0.3):
         f["short_res0_str"] = 3
         set_strides(f, "res0", free_strides(m, n, oc, oh, ow, e, 0, False))
     params(m, f, oc, q[3], bf16, quant)
@@ -369,6 +371,8 @@ def conv(m: Maker, form: str) -> Fields:
         f["double_conv"] = 1
     if ps:
         f |= {"ps32_md": ps, "res0_b_str": n * packed_strides(m, oc, oh, ow, e)[0]}
+        if f["short_res0_str"] == 3 or m.flag(0.3):
+            f["res0_b_str"] = n * f.get("res0_n_str", 16) + 16 * m.int(0, 3)
         if ps >= 2:
             unbiased = int(any(signs))
             f |= {"opt_relu_typ": 0, "opt_res_shift": 0, "tsk_opd_num": 2, "opt_chl_quan": 0,

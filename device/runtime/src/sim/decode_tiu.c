@@ -234,6 +234,7 @@ static int decode_arith(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, cons
     t->left_shift = (uint8_t)f->opt_left_shift;
     if (t->bf16) {
         NEED(opt_chl_quan, f->opt_chl_quan == 0);
+        NEED(opt_res_add, f->opt_res_add == (t->eu == EU_MAC));
         return TPU_SIM_OK;
     }
     NEED(opt_chl_quan, f->opt_chl_quan == 0 || t->eu == EU_MUL);
@@ -328,12 +329,12 @@ static int decode_params(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, uin
 static int check_ps32(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, uint32_t size,
                       const err_ctx *e) {
     t->ps32 = (uint8_t)f->ps32_md;
+    if (f->short_res0_str != 3) {
+        t->res.bs = t->res.n * t->res.ns; /* res0_b_str is ignored */
+    }
     if (t->ps32 >= 2) {
         NEED(opt_relu_typ, f->opt_relu_typ == 0);
         NEED(opt_res_shift, f->opt_res_shift == 0);
-    }
-    if (t->ps32) {
-        NEED(res0_b_str, f->res0_b_str != 0);
     }
     return check_local(chip, "res0", &t->res, size, t->ps32 == 0 ? 1 : size == 2 ? 2 : 4, e);
 }

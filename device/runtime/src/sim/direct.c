@@ -17,7 +17,7 @@ channel_param channel_params(const exec_ctx *x, const tiu_cmd *t, uint32_t c) {
         out.add = t->has_bias ? (int32_t)load32(p) : 0;
         p += t->has_bias ? 4 : 0;
         out.mult = (int32_t)load32(p);
-        out.shift = (int8_t)(x->gen_b ? (p[4] & 31) - (p[4] & 32) : p[4] & 31);
+        out.shift = (int8_t)(x->gen_b ? (p[4] & 31) - (p[4] & 32) : p[4]);
     } else if (t->has_bias && t->bf16) {
         p += 2 * (size_t)group;
         out.add = (int32_t)((uint32_t)load16(p) << 16 | load16(p + t->p_bs));

@@ -83,20 +83,38 @@ static inline int32_t post_r(int32_t x, const post_stage *p) {
     return (int32_t)((((uint32_t)x >> (s - 1)) + 1u) >> 1);
 }
 
-static inline int64_t post_q(int32_t acc, int32_t m, int shift) {
-    if (shift < 0) { /* quirk: -32 does not shift at all */
-        acc = (int32_t)((uint32_t)acc << (-shift & 31));
-        shift = 0;
-    }
-    const int64_t q = ((int64_t)acc * m + (INT64_C(1) << 30)) >> 31;
-    const int64_t mask = (INT64_C(1) << shift) - 1, rem = q & mask;
-    const int64_t threshold = (mask >> 1) + (q < 0);
-    return (q >> shift) + (rem > threshold);
+/* Q of section 3.2 taken apart. Shift counts beyond 31 do what the vendor's 32-bit code does:
+ * counts are taken modulo 32, the mask modulo 64 and cut to 32 bits. */
+typedef struct {
+    int32_t mult, mask, half;
+    int32_t left, right;
+} q_params;
+
+static inline q_params q_prepare(const post_stage *p) {
+    q_params q = {.mult = p->mult};
+    const uint32_t s = p->shift < 0 ? 0 : (uint32_t)p->shift;
+    q.left = p->shift < 0 ? -p->shift & 31 : 0;
+    q.right = (int32_t)(s & 31);
+    q.mask = (int32_t)(uint32_t)((UINT64_C(1) << (s & 63)) - 1);
+    q.half = q.mask >> 1;
+    return q;
+}
+
+static inline int32_t post_q(int32_t acc, const q_params *p) {
+    acc = (int32_t)((uint32_t)acc << p->left);
+    const int32_t q =
+        (int32_t)(uint32_t)((uint64_t)((int64_t)acc * p->mult + (INT64_C(1) << 30)) >> 31);
+    const int32_t threshold = p->half + (q < 0);
+    return (int32_t)((uint32_t)(q >> p->right) + ((q & p->mask) > threshold));
+}
+
+static inline int32_t post_clamp(int32_t v, const post_stage *p) {
+    return v < p->lo ? p->lo : v > p->hi ? p->hi : v;
 }
 
 static inline int32_t post_value(int32_t acc, const post_stage *p) {
-    const int64_t v = p->quant ? post_q(acc, p->mult, p->shift) : post_r(acc, p);
-    return v < p->lo ? p->lo : v > p->hi ? p->hi : (int32_t)v;
+    const q_params q = q_prepare(p);
+    return post_clamp(p->quant ? post_q(acc, &q) : post_r(acc, p), p);
 }
 
 #endif

@@ -169,16 +169,14 @@ ALWAYS __m256i q_stage(__m256i a, __m256i m, __m128i left, __m128i right, __m256
 }
 
 static void avx2_post8(uint8_t *dst, const int32_t *acc, size_t n, const post_stage *p) {
-    if (!p->quant || p->mult == INT32_MIN) {
+    if (!p->quant) {
         generic_post8(dst, acc, n, p);
         return;
     }
-    const int right = p->shift > 0 ? p->shift : 0;
-    const int32_t mask = (int32_t)((UINT32_C(1) << right) - 1);
-    const __m128i left_v = _mm_cvtsi32_si128(p->shift < 0 ? -p->shift & 31 : 0);
-    const __m128i right_v = _mm_cvtsi32_si128(right);
-    const __m256i mask_v = _mm256_set1_epi32(mask), half = _mm256_set1_epi32(mask >> 1);
-    const __m256i m = _mm256_set1_epi32(p->mult);
+    const q_params q = q_prepare(p);
+    const __m128i left_v = _mm_cvtsi32_si128(q.left), right_v = _mm_cvtsi32_si128(q.right);
+    const __m256i mask_v = _mm256_set1_epi32(q.mask), half = _mm256_set1_epi32(q.half);
+    const __m256i m = _mm256_set1_epi32(q.mult);
     const __m256i lo = _mm256_set1_epi32(p->lo), hi = _mm256_set1_epi32(p->hi);
     int32_t part[8];
     for (size_t i = 0; i < n; i += 8) {

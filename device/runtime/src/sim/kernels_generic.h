@@ -154,8 +154,9 @@ static UNUSED_OK void generic_clamp8(uint8_t *restrict dst, const int32_t *restr
 static UNUSED_OK void generic_post8(uint8_t *restrict dst, const int32_t *restrict acc, size_t n,
                                     const post_stage *p) {
     if (p->quant) {
+        const q_params q = q_prepare(p);
         for (size_t i = 0; i < n; i++) {
-            dst[i] = (uint8_t)post_value(acc[i], p);
+            dst[i] = (uint8_t)post_clamp(post_q(acc[i], &q), p);
         }
         return;
     }
@@ -267,8 +268,9 @@ static UNUSED_OK void generic_arith_row(const arith_job *j, size_t total) {
         }
         generic_combine(j->eu, v, b, r, n, j->left_shift);
         if (j->quant) {
+            const q_params q = q_prepare(j->post);
             for (size_t i = 0; i < n; i++) {
-                v[i] = post_value(v[i], j->post);
+                v[i] = post_q(v[i], &q);
             }
         } else {
             generic_shift(v, n, j->post);

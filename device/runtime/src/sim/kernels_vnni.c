@@ -209,8 +209,7 @@ static void vnni_taps16(int32_t *acc, const int16_t *const *taps, const int32_t 
     }
 }
 
-/* Q of 16 accumulators: high halves of doubled products, then a rounding shift. q fits 32 bits
- * except for (-2^31)^2, which the caller excludes. */
+/* Q of 16 accumulators: high halves of doubled products, then a rounding shift. */
 ALWAYS __m512i q_stage(__m512i a, __m512i m, __m512i left, __m512i right, __m512i mask,
                        __m512i half) {
     const __m512i bias = _mm512_set1_epi64(INT64_C(1) << 30);
@@ -241,16 +240,11 @@ ALWAYS __m512i r_stage(__m512i a, const post_stage *p, __m512i count, __m512i le
 }
 
 static void vnni_post8(uint8_t *dst, const int32_t *acc, size_t n, const post_stage *p) {
-    if (p->quant && p->mult == INT32_MIN) {
-        generic_post8(dst, acc, n, p);
-        return;
-    }
-    const int right = p->shift > 0 ? p->shift : 0;
-    const int32_t mask = (int32_t)((UINT32_C(1) << right) - 1);
-    const __m512i left_v = _mm512_set1_epi32(p->shift < 0 ? -p->shift & 31 : 0);
-    const __m512i right_v = _mm512_set1_epi32(right), less = _mm512_set1_epi32(right - 1);
-    const __m512i mask_v = _mm512_set1_epi32(mask), half = _mm512_set1_epi32(mask >> 1);
-    const __m512i m = _mm512_set1_epi32(p->mult);
+    const q_params q = q_prepare(p);
+    const int right = p->quant ? q.right : p->shift;
+    const __m512i left_v = _mm512_set1_epi32(q.left), right_v = _mm512_set1_epi32(right);
+    const __m512i less = _mm512_set1_epi32(right - 1), mask_v = _mm512_set1_epi32(q.mask);
+    const __m512i half = _mm512_set1_epi32(q.half), m = _mm512_set1_epi32(q.mult);
     const __m512i lo = _mm512_set1_epi32(p->lo), hi = _mm512_set1_epi32(p->hi);
     for (size_t i = 0; i < n; i += 16) {
         const __mmask16 k = n - i >= 16 ? 0xFFFF : (__mmask16)((1u << (n - i)) - 1);
