@@ -193,7 +193,8 @@ def _note_sources(memory: LocalMemory, steps: list[Step]) -> None:
     for s in steps:
         for load in s.loads:
             if load.tile is not None:
-                load.buffer.ready = memory.written.get(load.tile.tensor.root, -1) + 1
+                ready = memory.written.get(load.tile.tensor.root, -1) + 1
+                load.buffer.ready = max(load.buffer.ready, ready)
 
 
 def serialise(steps: list[Step]) -> list[Load | Compute | Store]:

@@ -97,7 +97,7 @@ def avg_pool(e: Emitter, c: Compute) -> None:
     of equal counts (one in all unless padding is not counted)."""
     layer, a, base = c.layer, c.layer.op.attrs, e.blob(c)
     tile, region = c.ins[0]
-    run = align16(-(-layer.output.shape[1] // e.chip.lanes) * 5)
+    run = align16(-(-c.out_region.shape[1] // e.chip.lanes) * 5)
     assert c.weights is not None
     for part, count in count_rectangles(layer, c.out_region):
         source = Region(part.n, region.c, *(_needed(layer, axis, part) for axis in (0, 1)))

@@ -154,7 +154,7 @@ def _weight_rows(kind: str, w: NDArray) -> NDArray[np.uint8]:
 
 
 def _avgpool(piece: WeightSlice, lanes: int) -> list[_Part]:
-    channels, a = piece.layer.output.shape[1], piece.layer.op.attrs
+    channels, a = piece.oc[1] - piece.oc[0], piece.layer.op.attrs
     run = align16(-(-channels // lanes) * 5)
     pairs = zip(a["multipliers"], a["shifts"], strict=True)
     return [_Part(i * run, 5, parameters(None, np.full(channels, m), np.full(channels, s))) for i, (m, s) in enumerate(pairs)]
@@ -163,9 +163,10 @@ def _avgpool(piece: WeightSlice, lanes: int) -> list[_Part]:
 def _prelu(piece: WeightSlice, lanes: int) -> list[_Part]:
     _, slope, multiplier, shift = piece.layer.op.operands
     assert slope is not None and slope.data is not None and multiplier is not None and shift is not None
-    channels = slope.shape[0]
-    params = parameters(None, multiplier.data, shift.data)
-    return [_Part(0, 16, slope.data.view(np.uint8).reshape(-1, 1)), _Part(-(-channels // lanes) * 16, 5, params)]
+    sel = slice(*piece.oc)
+    channels = piece.oc[1] - piece.oc[0]
+    params = parameters(None, multiplier.data[sel], shift.data[sel])
+    return [_Part(0, 16, slope.data[sel].view(np.uint8).reshape(-1, 1)), _Part(-(-channels // lanes) * 16, 5, params)]
 
 
 def dequantize_tables(layer: Layer) -> bytes:
