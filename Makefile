@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 ARGS ?=
+ZOO ?= $(HOME)/.cache/tpuforge/zoo
 PYTEST := $(RUN) -m pytest -q -W error --strict-markers $(PYTEST_ARGS)
 
 # what ends up in the wheel: a change of any of it installs again
@@ -40,8 +41,11 @@ format: $(VENV)/.stamp-dev ## rewrite Python and C sources in the project's styl
 	$(BIN)/ruff format .
 	$(if $(strip $(C_FILES)),$(BIN)/clang-format -i $(C_FILES))
 
-bench: $(VENV)/.stamp-test ## the measured figures: compiled code, simulator, compile time
-	@for b in bench/bench_*.py; do echo "== $$b"; $(RUN) $$b $(ARGS) || exit 1; done
+bench: $(VENV)/.stamp-test ## the measured figures (networks in ZOO, made by shared/zoo/build_zoo.py)
+	@for b in $$(grep -l __main__ bench/*.py); do \
+	  echo "== $$b"; \
+	  if grep -q -e --zoo $$b; then $(RUN) $$b --zoo $(ZOO) $(ARGS); else $(RUN) $$b $(ARGS); fi || exit 1; \
+	done
 
 fuzz: $(VENV)/.stamp-test ## mutated model files through the runtime under AddressSanitizer and UBSan
 	$(RUN) tests/fuzz/run_fuzz.py $(ARGS)
