@@ -29,10 +29,10 @@ _EPSILON = 1e-7
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """a.b / (|a| |b|); 0 when either is all zero."""
+    """a.b / (|a| |b|), rounded to float32 as the vendor prints it; 0 when either is all zero."""
     x, y = _flat(a), _flat(b)
     norm = math.sqrt(float(x @ x)) * math.sqrt(float(y @ y))
-    return float(x @ y) / norm if norm else 0.0
+    return float(np.float32(float(x @ y) / norm)) if norm else 0.0
 
 
 def euclidean(a: np.ndarray, b: np.ndarray, epsilon: float = _EPSILON) -> float:

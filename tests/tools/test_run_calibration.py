@@ -1,0 +1,139 @@
+"""run_calibration: options of both dialects, files, messages, exit codes (cli.md section 4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tpuforge.compiler import api
+from tpuforge.compiler.calibrate import read_table
+from tpuforge.tools import run_calibration
+
+
+@pytest.fixture
+def model(zoo, tmp_path) -> Path:
+    path = tmp_path / "net.mlir"
+    preprocess = {"mean": (128,) * 3, "scale": (1 / 128,) * 3, "pixel_format": "rgb"}
+    api.transform(zoo("tiny_resnet"), name="net", mlir=path, preprocess=preprocess)
+    return path
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*args: object) -> tuple[int, str, str]:
+        code = run_calibration.main([str(a) for a in args])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return code, out, err
+
+    return call
+
+
+def test_new_command_line(model, run, shared_dir, vendor_dir, tmp_path):
+    table = tmp_path / "net_cali_table"
+    images = shared_dir / "data" / "ILSVRC2012"
+    code, out, err = run(model, "--dataset", images, "--input_num", 100, "-o", table)
+    assert code == 0 and "real input_num = 100" in out and "mean              : (128.0" in out
+    assert "collecting: 100/100 (100 %)" in err and "tuning: 15/15" in err
+    text = table.read_text()
+    assert "# sample number: 100\n" in text and "# tune number: 5\n" in text
+    ours, vendor = read_table(table), read_table(vendor_dir / "tiny_resnet_cali_table")
+    assert list(ours) == list(vendor)
+    for name in vendor:
+        assert ours[name].threshold == pytest.approx(vendor[name].threshold, rel=1e-5)
+
+
+def test_old_command_line(model, run, shared_dir, tmp_path):
+    """S1-12 and S1-19."""
+    table, images = tmp_path / "t", shared_dir / "data" / "COCO2017"
+    code, _, _ = run(model, f"--dataset={images}", "--input_num=4", "--buffer_size=2G", "-o", table)
+    assert code == 0 and len(read_table(table)) == 16
+    again = tmp_path / "t2"
+    assert run(model, f"--dataset={images}", "--input_num=4", "--calibration_table", again)[0] == 0
+    assert dict(read_table(again)) == dict(read_table(table)), "the order is always seeded"
+    (tmp_path / "list").write_text("\n".join(map(str, sorted(images.glob("*.jpg"))[:2])))
+    assert run(model, "--image_list", tmp_path / "list", "--input_num", 2, "-o", table)[0] == 0
+
+
+def test_methods(model, run, shared_dir, tmp_path):
+    data = ("--dataset", shared_dir / "data" / "LFW", "--input_num", 2, "-o", tmp_path / "t")
+    for options in (("--cali_method", "max"), ("--debug_cmd", "use_max")):
+        assert run(model, *data, *options)[0] == 0
+        assert "['max']" in (tmp_path / "t").read_text()
+    code, _, err = run(model, *data, "--cali_method", "mse", "--debug_cmd", "use_max")
+    assert code == 2 and "contradicts" in err
+
+
+def test_expert_options_are_noted(model, run, shared_dir, tmp_path):
+    code, out, _ = run(
+        model, "--dataset", shared_dir / "data" / "LFW", "--input_num", 1, "--tune_num", 0,
+        "-o", tmp_path / "t", "--we",
+        "--chip", "bm1684x", "--search", "False", "--inference_num", "3",
+    )  # fmt: skip
+    assert code == 0
+    assert [line for line in out.splitlines() if line.startswith("note:")] == [
+        f"note: --{o} has no effect here" for o in ("chip", "inference_num", "we")
+    ]
+
+
+def test_skipped_and_missing_samples_are_said(model, run, tmp_path, shared_dir):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    picture = next((shared_dir / "data" / "LFW").glob("*.jpg"))
+    (folder / "a.jpg").write_bytes(picture.read_bytes())
+    (folder / "broken.jpg").write_bytes(picture.read_bytes()[:2000])
+    code, out, _ = run(model, "--dataset", folder, "--input_num", 9, "-o", tmp_path / "t")
+    assert (
+        code == 0
+        and "broken.jpg" in out
+        and "9 were asked for" in out
+        and "real input_num = 1" in out
+    )
+    code, _, err = run(model, "--dataset", folder, "--strict", "-o", tmp_path / "t2")
+    assert code == 1 and "broken.jpg" in err and not (tmp_path / "t2").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (("{model}", "--dataset", "{tmp}"), 2, "-o/--calibration_table"),
+        (("{model}", "-o", "{tmp}/t"), 2, "--dataset DIR or --data_list"),
+        (("{model}", "--dataset", "{tmp}/no", "-o", "{tmp}/t"), 1, "no such folder"),
+        (("{model}", "--dataset", "{tmp}/empty", "-o", "{tmp}/t"), 1, "no samples"),
+        (("{tmp}/no.mlir", "--dataset", "{tmp}", "-o", "{tmp}/t"), 1, "no.mlir"),
+        (
+            ("{model}", "--dataset", "{tmp}", "-o", "{tmp}/t", "--search", "search_qtable"),
+            3,
+            "no searches",
+        ),
+        (
+            ("{model}", "--dataset", "{tmp}", "-o", "{tmp}/t", "--custom_op_plugin", "x.so"),
+            3,
+            "custom",
+        ),
+        (
+            ("{model}", "--dataset", "{tmp}", "-o", "{tmp}/t", "--cali_method", "best"),
+            2,
+            "percentile9999",
+        ),
+        (("{model}", "--dataset", "{tmp}", "-o", "{tmp}/t", "--input_num", "-3"), 2, "negative"),
+        (
+            ("{model}", "--dataset", "{tmp}", "-o", "{tmp}/t", "--histogram_bin_num", "100"),
+            2,
+            "multiple of 128",
+        ),
+        (("{model}", "--datasett", "{tmp}", "-o", "{tmp}/t"), 2, "did you mean --dataset"),
+        (("{model}", "--dataset", "{tmp}", " ", "#", "comment"), 2, "backslash"),
+    ],
+)
+def test_mistakes(model, run, tmp_path, args, code, message):
+    (tmp_path / "empty").mkdir()
+    got, _, err = run(*(a.format(model=model, tmp=tmp_path) for a in args))
+    assert got == code and message in err and not (tmp_path / "t").exists()
+
+
+def test_a_model_without_its_weights(model, run, shared_dir, tmp_path):
+    for f in tmp_path.glob("*.npz"):
+        f.unlink()
+    code, _, err = run(model, "--dataset", shared_dir / "data" / "LFW", "-o", tmp_path / "t")
+    assert code == 1 and ".npz" in err
