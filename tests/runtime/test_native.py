@@ -1,0 +1,77 @@
+"""C programs against the runtime with sanitizers: damaged files, failing allocations, threads
+(issue 3 "Bad input", issue 4 points 1 and 3)."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from runtime import builder as b
+
+pytestmark = pytest.mark.model
+
+OPTIONS = {"ASAN_OPTIONS": "allocator_may_return_null=1", "UBSAN_OPTIONS": "halt_on_error=1"}
+Build = Callable[..., Path]
+
+
+def execute(program: Path, *arguments: object, timeout: float = 500) -> str:
+    done = subprocess.run(
+        [program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **OPTIONS},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-500:] + done.stderr[-4000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tiny") / "tiny.cvimodel"
+    path.write_bytes(b.tiny().write())
+    return path
+
+
+def test_damaged_handmade_file(c_program: Build, tiny_file: Path):
+    """Every truncation, one flipped bit in every byte, 3000 random copies."""
+    program = c_program("mutate", "address,undefined")
+    size = tiny_file.stat().st_size
+    assert execute(program, tiny_file, "cut", 1).startswith(f"tries {size} good 0 ")
+    flips = execute(program, tiny_file, "flip", 1).split()
+    assert flips[1] == str(size) and 0 < int(flips[3]) < size / 2
+    print(execute(program, tiny_file, "random", 3000, 1))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tiny_mobilenet_cv183x", "tiny_mobilenet_cv182x", "tiny_resnet_cv181x", "tiny_resnet_cv180x"],
+)
+def test_damaged_vendor_file(c_program: Build, vendor_dir: Path, name: str):
+    """2000 random copies, flips and cuts of a vendor-compiled network."""
+    program = c_program("mutate", "address,undefined")
+    file = vendor_dir / f"{name}.cvimodel"
+    for arguments in (("cut", 499), ("flip", 101), ("random", 2000, 7)):
+        assert execute(program, file, *arguments).startswith("tries ")
+
+
+@pytest.mark.parametrize("sanitizers", ["address,undefined"])
+def test_every_allocation_may_fail(c_program: Build, tiny_file: Path, vendor_dir: Path, sanitizers):
+    program = c_program("lifecycle", sanitizers)
+    for file in (tiny_file, vendor_dir / "tiny_mobilenet_cv181x.cvimodel"):
+        count = int(execute(program, file, "fail").split()[1])
+        assert count > 20
+
+
+def test_thousand_cycles_keep_memory_flat(c_program: Build, vendor_dir: Path):
+    program = c_program("lifecycle")
+    out = execute(program, vendor_dir / "tiny_mobilenet_cv181x.cvimodel", "repeat", 1000).split()
+    before, after = int(out[1]), int(out[3])
+    print(f"resident kB after 100 cycles {before}, after 1000 {after}")
+    assert after <= before + 256
+
+
+def test_threads(c_program: Build, tiny_file: Path):
+    assert execute(c_program("threads", "thread"), tiny_file, 8, 10) == "ok\n"
