@@ -13,12 +13,18 @@ def split(size: int, parts: int, index: int) -> Interval:
 
 
 def needed(layer: Layer, out: Interval, axis: int) -> Interval:
-    """Rows (axis 0) or columns (axis 1) of the input behind the output interval, clipped to the map."""
-    w = layer.window
+    """Rows (axis 0) or columns (axis 1) of the input behind the output interval, clipped to the map: at least one, also
+    when all windows lie in the padding."""
     size = layer.inputs[0].shape[2 + axis]
+    first, last = reach(layer, out, axis)
+    return min(max(first, 0), size - 1), max(min(last, size), 1)
+
+
+def reach(layer: Layer, out: Interval, axis: int) -> Interval:
+    """`needed` without clipping: it may begin in the padding in front and end in that behind."""
+    w = layer.window
     first = out[0] * w.strides[axis] - w.pads[axis]
-    last = (out[1] - 1) * w.strides[axis] - w.pads[axis] + w.extent[axis]
-    return max(first, 0), min(max(last, first + 1), size)
+    return first, first + (out[1] - 1 - out[0]) * w.strides[axis] + w.extent[axis]
 
 
 def needed_of(layer: Layer, x: Tensor, out: Interval, axis: int) -> Interval:
@@ -29,11 +35,8 @@ def needed_of(layer: Layer, x: Tensor, out: Interval, axis: int) -> Interval:
 
 def pads(layer: Layer, out: Interval, axis: int) -> tuple[int, int]:
     """Rows of padding above and below the clipped input interval of `needed`."""
-    w = layer.window
-    size = layer.inputs[0].shape[2 + axis]
-    first = out[0] * w.strides[axis] - w.pads[axis]
-    last = (out[1] - 1) * w.strides[axis] - w.pads[axis] + w.extent[axis]
-    return max(-first, 0), max(last - size, 0)
+    first, last = reach(layer, out, axis)
+    return max(-first, 0), max(last - layer.inputs[0].shape[2 + axis], 0)
 
 
 def union(a: Interval | None, b: Interval) -> Interval:

@@ -5,13 +5,15 @@ Each says in its docstring which instructions make the value that `tpu/` defines
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import InternalError
+from ...errors import InternalError, UnsupportedError
 from ...schedule.layers import Layer
 from ...schedule.program import Compute, Region, Tile
+from ...schedule.regions import Interval, needed, reach
 from ...schedule.regions import pads as interval_pads
 from .commands import CommandList
 from .operand import Operand, operand
@@ -48,71 +50,100 @@ class Emitter:
             raise InternalError(f"{c.layer.name}: its constants are not in local memory")
         return c.weight_buffer.addr
 
-    def window_pads(self, layer: Layer, region: Region) -> tuple[int, int, int, int]:
-        top, bottom = interval_pads(layer, region.h, 0)
-        left, right = interval_pads(layer, region.w, 1)
-        return top, left, bottom, right
+    def pieces(self, c: Compute, part: Region | None = None) -> Iterator[tuple[Operand, Operand, Geometry]]:
+        """(result, input, pads and strides) of the instructions that compute the output region (or a part of it)."""
+        part = part or c.out_region
+        tile, region = c.ins[0]
+        for rows in axis_pieces(c.layer, part.h, 0):
+            for cols in axis_pieces(c.layer, part.w, 1):
+                source = Region(part.n, region.c, rows.source, cols.source)
+                geometry = Geometry((rows.pads[0], cols.pads[0], rows.pads[1], cols.pads[1]), (rows.stride, cols.stride))
+                out = Region(part.n, part.c, rows.out, cols.out)
+                yield operand(c.out, out, self.chip), operand(tile, source, self.chip), geometry
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """pads (t, l, b, r) and strides (y, x) of a window instruction."""
+
+    pads: tuple[int, int, int, int]
+    strides: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class AxisPiece:
+    """One instruction along one axis: output and input interval, pads before and behind, stride."""
+
+    out: Interval
+    source: Interval
+    pads: Interval
+    stride: int
+
+
+def axis_pieces(layer: Layer, out: Interval, axis: int) -> list[AxisPiece]:
+    """The output interval as one piece. Only where all its windows lie in the padding each position becomes a piece of
+    its own: padding as long as the window, then one position of the input, which a stride of 2 leaves out."""
+    stride, extent = layer.window.strides[axis], layer.window.extent[axis]
+    first, last = reach(layer, out, axis)
+    source = needed(layer, out, axis)
+    if last > 0 and first < layer.inputs[0].shape[2 + axis]:
+        return [AxisPiece(out, source, interval_pads(layer, out, axis), stride)]
+    one = (source[0], source[0] + 1)
+    return [AxisPiece((i, i + 1), one, (extent, 0), max(stride, 2)) for i in range(*out)]
 
 
 def conv(e: Emitter, c: Compute) -> None:
     """One quantised convolution (tiu page 5.9) on a slice of output and input channels."""
     assert c.weights is not None
-    out, (x,) = e.operands(c)
     layer, base = c.layer, e.blob(c)
-    groups = -(-out.shape[1] // e.chip.lanes)
+    groups = -(-c.out_region.shape[1] // e.chip.lanes)
     params = base + weights_part(layer, groups, c.weights.ic[1] - c.weights.ic[0])
-    end = out.span[1] if c.partial == "only" else c.out.buffer.addr + c.out.buffer.size
-    e.tiu.conv(
-        x, out, channels=padded_inputs(x.shape[1]), weights=base, params=params, with_bias=parameter_bytes(layer) == 9,
-        kernel=layer.window.kernel, strides=layer.window.strides, pads=e.window_pads(layer, c.out_region),
-        dilations=layer.window.dilations, relu=layer.op.attrs["do_relu"], partial=c.partial, out_end=end,
-        blob=(base, base + c.weights.size),
-    )  # fmt: skip
+    pieces = list(e.pieces(c))
+    if c.partial != "only" and len(pieces) > 1:
+        raise UnsupportedError(f"layer {layer.name}: padding {layer.window.pads} as large as the kernel in a layer that needs "
+                               "partial sums; take the padding out of the network")  # fmt: skip
+    for out, x, g in pieces:
+        end = out.span[1] if c.partial == "only" else c.out.buffer.addr + c.out.buffer.size
+        e.tiu.conv(
+            x, out, channels=padded_inputs(x.shape[1]), weights=base, params=params, with_bias=parameter_bytes(layer) == 9,
+            kernel=layer.window.kernel, strides=g.strides, pads=g.pads, dilations=layer.window.dilations,
+            relu=layer.op.attrs["do_relu"], partial=c.partial, out_end=end, blob=(base, base + c.weights.size),
+        )  # fmt: skip
 
 
 def depthwise(e: Emitter, c: Compute) -> None:
     """One quantised depthwise convolution (tiu page 5.8)."""
     assert c.weights is not None
-    out, (x,) = e.operands(c)
     layer, base = c.layer, e.blob(c)
-    groups = -(-out.shape[1] // e.chip.lanes)
-    e.tiu.depthwise(
-        x, out, weights=base, constant=0, params=base + weights_part(layer, groups, 1), with_bias=parameter_bytes(layer) == 9,
-        kernel=layer.window.kernel, strides=layer.window.strides, pads=e.window_pads(layer, c.out_region),
-        dilations=layer.window.dilations, relu=layer.op.attrs["do_relu"], blob=(base, base + c.weights.size),
-    )  # fmt: skip
+    params = base + weights_part(layer, -(-c.out_region.shape[1] // e.chip.lanes), 1)
+    for out, x, g in e.pieces(c):
+        e.tiu.depthwise(
+            x, out, weights=base, constant=0, params=params, with_bias=parameter_bytes(layer) == 9,
+            kernel=layer.window.kernel, strides=g.strides, pads=g.pads, dilations=layer.window.dilations,
+            relu=layer.op.attrs["do_relu"], blob=(base, base + c.weights.size),
+        )  # fmt: skip
 
 
 def max_pool(e: Emitter, c: Compute) -> None:
     """One maximum pooling; a fill value of 0 instead of -128 is the relu (tiu page 5.7)."""
-    out, (x,) = e.operands(c)
-    w = c.layer.window
-    relu = c.layer.op.attrs["do_relu"]
-    fill = 0 if relu else 0x80 if e.chip.generation == "A" else 0xFF80
-    e.tiu.max_pool(x, out, kernel=w.kernel, strides=w.strides, pads=e.window_pads(c.layer, c.out_region), fill=fill)
+    fill = 0 if c.layer.op.attrs["do_relu"] else 0x80 if e.chip.generation == "A" else 0xFF80
+    for out, x, g in e.pieces(c):
+        e.tiu.max_pool(x, out, kernel=c.layer.window.kernel, strides=g.strides, pads=g.pads, fill=fill)
 
 
 def avg_pool(e: Emitter, c: Compute) -> None:
     """Depthwise convolutions with constant weight `factor` and the multiplier of the window's count: one per rectangle
     of equal counts (one in all unless padding is not counted)."""
     layer, a, base = c.layer, c.layer.op.attrs, e.blob(c)
-    tile, region = c.ins[0]
     run = align16(-(-c.out_region.shape[1] // e.chip.lanes) * 5)
     assert c.weights is not None
     for part, count in count_rectangles(layer, c.out_region):
-        source = Region(part.n, region.c, *(_needed(layer, axis, part) for axis in (0, 1)))
-        e.tiu.depthwise(
-            operand(tile, source, e.chip), operand(c.out, part, e.chip), weights=None, constant=a["factor"],
-            params=base + a["counts"].index(count) * run, with_bias=False, kernel=layer.window.kernel,
-            strides=layer.window.strides, pads=e.window_pads(layer, part), dilations=(1, 1), relu=a["do_relu"],
-            blob=(base, base + c.weights.size),
-        )  # fmt: skip
-
-
-def _needed(layer: Layer, axis: int, part: Region) -> tuple[int, int]:
-    from ...schedule.regions import needed
-
-    return needed(layer, part.h if axis == 0 else part.w, axis)
+        for out, x, g in e.pieces(c, part):
+            e.tiu.depthwise(
+                x, out, weights=None, constant=a["factor"], params=base + a["counts"].index(count) * run, with_bias=False,
+                kernel=layer.window.kernel, strides=g.strides, pads=g.pads, dilations=(1, 1), relu=a["do_relu"],
+                blob=(base, base + c.weights.size),
+            )  # fmt: skip
 
 
 def count_rectangles(layer: Layer, region: Region) -> list[tuple[Region, int]]:
