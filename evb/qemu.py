@@ -1,0 +1,111 @@
+"""Start and stop one qemu-system-aarch64 process (machine virt, cpu cortex-a53, no KVM).
+
+The guest sees one network card whose other end is inside qemu: restrict=on, so that it reaches
+nothing, and one port forward from 127.0.0.1. Its serial port is a pseudo terminal of this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..compiler.errors import UserInputError
+from .errors import BoardError
+
+PROGRAM = "qemu-system-aarch64"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What to boot."""
+
+    kernel: Path
+    initrd: Path
+    disk: Path
+    log: Path
+    port: int
+    memory_mb: int = 512
+    name: str = "virtual"
+
+
+def free_port() -> int:
+    """A free TCP port of the loopback interface."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def command(m: Machine) -> list[str]:
+    """The command line of the machine."""
+    net = f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{m.port}-10.0.2.15:22"
+    return [
+        PROGRAM, "-name", f"tpuforge-evb-{m.name}", "-M", "virt", "-cpu", "cortex-a53",
+        "-accel", "tcg", "-smp", "1", "-m", str(m.memory_mb), "-nodefaults", "-display", "none",
+        "-kernel", str(m.kernel), "-initrd", str(m.initrd),
+        "-append", "console=ttyAMA0 quiet panic=1 rdinit=/init",
+        "-netdev", net, "-device", "virtio-net-device,netdev=n0",
+        "-drive", f"if=none,id=d0,format=raw,file={_escaped(m.disk)}",
+        "-device", "virtio-blk-device,drive=d0", "-device", "virtio-rng-device",
+        "-chardev", "pty,id=s0", "-serial", "chardev:s0",
+    ]  # fmt: skip
+
+
+def _escaped(path: Path) -> str:
+    """Commas in values of qemu options are doubled."""
+    return str(path).replace(",", ",,")
+
+
+def start(m: Machine) -> tuple[int, str]:
+    """Start the machine in a session of its own; process id and pseudo terminal."""
+    if not shutil.which(PROGRAM):
+        raise UserInputError(f"{PROGRAM} is not installed: `apt install qemu-system-arm`")
+    with m.log.open("wb") as log:
+        process = subprocess.Popen(
+            command(m), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        text = m.log.read_text(errors="replace")
+        terminal = re.search(r"redirected to (/dev/\S+)", text)
+        if terminal:
+            return process.pid, terminal[1]
+        if process.poll() is not None:
+            raise BoardError(f"{PROGRAM} ended at once: {' '.join(text.split())[-500:]}")
+        time.sleep(0.02)
+    stop(process.pid, m.initrd)
+    raise BoardError(f"{PROGRAM} did not open a serial port within 20 s; see {m.log}")
+
+
+def is_ours(pid: int, initrd: Path) -> bool:
+    """Whether process `pid` is the qemu that runs this image (numbers are used again)."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
+    except OSError:
+        return False
+    return os.fsencode(initrd) in words and state != "Z"
+
+
+def stop(pid: int, initrd: Path) -> bool:
+    """End the machine like a power cut; whether it was running."""
+    if not is_ours(pid, initrd):
+        return False
+    for sign, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, sign)
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            with contextlib.suppress(ChildProcessError):  # a child of this process: collect it
+                os.waitpid(pid, os.WNOHANG)
+            if not is_ours(pid, initrd):
+                return True
+            time.sleep(0.02)
+    raise BoardError(f"the virtual board (process {pid}) can not be ended")
