@@ -113,7 +113,11 @@ static void pack_input(conv_state *s, uint32_t n) {
             const uint32_t c = g * s->per_unit + i; /* missing channels have weight 0 */
             u.p[i] = plane_at(s->x, &t->a, n, c < t->a.c ? c : t->a.c - 1u);
         }
-        expand(&s->e, &t->win, s->units + g * s->e.plane, 4, fill_unit(s), load, &u, s->rows);
+        uint32_t *map = s->units + g * s->e.plane;
+        if (n == 0) {
+            expand_fill(&s->e, map, 4, fill_unit(s));
+        }
+        expand_rows(&s->e, &t->win, map, 4, load, &u, s->rows);
     }
 }
 

@@ -34,91 +34,101 @@ void expansion_init(expansion *x, const tiu_cmd *t, int packed_rows) {
     x->flat = (t->res.h - 1u) * x->wph + t->res.w;
 }
 
-static void fill_units(void *dst, uint32_t size, uint32_t value, size_t count) {
-    if (size == 1 || value == 0) {
-        memset(dst, (int)(value & 255), count * size);
-    } else if (size == 2) {
-        uint16_t *d = dst;
-        for (size_t i = 0; i < count; i++) {
-            d[i] = (uint16_t)value;
-        }
-    } else {
-        uint32_t *d = dst;
-        for (size_t i = 0; i < count; i++) {
-            d[i] = value;
-        }
+void expand_fill(const expansion *x, void *dst, uint32_t size, uint32_t fill) {
+    uint8_t bytes[4] = {(uint8_t)fill, (uint8_t)(fill >> 8), (uint8_t)(fill >> 16),
+                        (uint8_t)(fill >> 24)};
+    const size_t count = (size_t)x->plane;
+    if (x->whole) {
+        return; /* every unit is an input */
+    }
+    if (size == 1 || (bytes[0] == bytes[1] && (size == 2 || (bytes[0] == bytes[2] &&
+                                                            bytes[0] == bytes[3])))) {
+        memset(dst, bytes[0], count * size);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        memcpy((uint8_t *)dst + i * size, bytes, size);
     }
 }
+
+#define COPY_UNITS(type)                                   \
+    do {                                                   \
+        type *restrict d = dst;                            \
+        const type *restrict s = src;                      \
+        if (dstep == 1 && sstep == 2) {                    \
+            for (size_t i = 0; i < count; i++) {           \
+                d[i] = s[2 * i];                           \
+            }                                              \
+        } else {                                           \
+            for (size_t i = 0; i < count; i++) {           \
+                d[i * dstep] = s[i * sstep];               \
+            }                                              \
+        }                                                  \
+    } while (0)
 
 /* dst[i*dstep] = src[i*sstep] */
 static void copy_units(void *dst, uint32_t dstep, const void *src, uint32_t sstep, uint32_t size,
                        size_t count) {
     if (size == 1) {
-        uint8_t *d = dst;
-        const uint8_t *s = src;
-        for (size_t i = 0; i < count; i++) {
-            d[i * dstep] = s[i * sstep];
-        }
+        COPY_UNITS(uint8_t);
     } else if (size == 2) {
-        uint16_t *d = dst;
-        const uint16_t *s = src;
-        for (size_t i = 0; i < count; i++) {
-            d[i * dstep] = s[i * sstep];
-        }
+        COPY_UNITS(uint16_t);
     } else {
-        uint32_t *d = dst;
-        const uint32_t *s = src;
-        for (size_t i = 0; i < count; i++) {
-            d[i * dstep] = s[i * sstep];
+        COPY_UNITS(uint32_t);
+    }
+}
+
+/* The input columns that fall into one phase: first expanded column, first input column and
+ * count; inputs follow each other at a distance of `in_step`, places at `out_step`. */
+typedef struct {
+    uint32_t place, input, count, in_step, out_step;
+} phase_columns;
+
+static uint32_t gcd(uint32_t a, uint32_t b) { return b ? gcd(b, a % b) : a; }
+
+/* Input column i is expanded column lf + i*(ins + 1); those congruent to `phase` modulo the stride
+ * form an arithmetic progression. */
+static phase_columns columns_of(uint32_t pad, uint32_t step, uint32_t stride, uint32_t phase,
+                                uint32_t inputs) {
+    phase_columns c = {0, 0, 0, stride / gcd(step, stride), step / gcd(step, stride)};
+    for (uint32_t i = 0; i < c.in_step && i < inputs; i++) {
+        const uint32_t at = pad + i * step;
+        if (at % stride == phase) {
+            c.input = i;
+            c.place = at / stride;
+            c.count = (inputs - i + c.in_step - 1) / c.in_step;
+            break;
         }
     }
+    return c;
 }
 
-/* Input row behind expanded row y, or -1 for a fill row. */
-static int64_t source_row(const expansion *x, const window *w, uint32_t y) {
-    if (y < w->up) {
-        return -1;
-    }
-    const uint32_t r = y - w->up, step = w->yins + 1u;
-    return r % step == 0 && r / step < x->in_h ? (int64_t)(r / step) : -1;
-}
-
-void expand(const expansion *x, const window *w, void *dst, uint32_t size, uint32_t fill,
-            row_loader load, const void *ctx, void *rows) {
+void expand_rows(const expansion *x, const window *w, void *dst, uint32_t size, row_loader load,
+                 const void *ctx, void *rows) {
     if (x->whole) {
         load(dst, ctx, 0, x->in_h * x->in_w);
         return;
     }
     const int plain = w->xstr == 1 && w->xins == 0;
-    uint8_t *full = rows, *raw = full + (size_t)(x->width + 16) * size;
-    if (!plain) {
-        fill_units(full, size, fill, x->width);
+    phase_columns cols[32];
+    for (uint32_t xs = 0; xs < x->nx; xs++) {
+        cols[xs] = columns_of(w->lf, w->xins + 1u, w->xstr, x->xphase[xs], x->in_w);
     }
     for (uint32_t ys = 0; ys < x->ny; ys++) {
-        for (uint32_t r = 0; r < x->hph; r++) {
-            const int64_t source = source_row(x, w, r * w->ystr + x->yphase[ys]);
-            uint8_t *row = (uint8_t *)dst + ((size_t)ys * x->nx * x->hph + r) * x->wph * size;
-            const size_t step = (size_t)x->hph * x->wph * size;
-            if (source < 0) {
-                for (uint32_t xs = 0; xs < x->nx; xs++) {
-                    fill_units(row + xs * step, size, fill, x->wph);
-                }
-                continue;
-            }
+        const phase_columns r = columns_of(w->up, w->yins + 1u, w->ystr, x->yphase[ys], x->in_h);
+        for (uint32_t i = 0; i < r.count; i++) {
+            const size_t place = r.place + (size_t)i * r.out_step;
+            const uint32_t source = r.input + i * r.in_step;
+            uint8_t *row = (uint8_t *)dst + ((size_t)ys * x->nx * x->hph + place) * x->wph * size;
             if (plain) {
-                const uint32_t end = w->lf + x->in_w;
-                fill_units(row, size, fill, w->lf);
-                load(row + (size_t)w->lf * size, ctx, (uint32_t)source, x->in_w);
-                fill_units(row + (size_t)end * size, size, fill, x->width - end);
+                load(row + (size_t)w->lf * size, ctx, source, x->in_w);
                 continue;
             }
-            load(raw, ctx, (uint32_t)source, x->in_w);
-            copy_units(full + (size_t)w->lf * size, w->xins + 1u, raw, 1, size, x->in_w);
+            load(rows, ctx, source, x->in_w);
             for (uint32_t xs = 0; xs < x->nx; xs++) {
-                const uint32_t p = x->xphase[xs];
-                const uint32_t n = p < x->width ? ceil_div(x->width - p, w->xstr) : 0;
-                copy_units(row + xs * step, 1, full + (size_t)p * size, w->xstr, size, n);
-                fill_units(row + xs * step + (size_t)n * size, size, fill, x->wph - n);
+                const phase_columns *c = &cols[xs];
+                copy_units(row + ((size_t)xs * x->hph * x->wph + c->place) * size, c->out_step,
+                           (uint8_t *)rows + (size_t)c->input * size, c->in_step, size, c->count);
             }
         }
     }

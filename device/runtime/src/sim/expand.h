@@ -29,12 +29,16 @@ void expansion_init(expansion *x, const tiu_cmd *t, int packed_rows);
 
 /* Units of row buffers that expand() needs. */
 static inline size_t expansion_row_units(const expansion *x) {
-    return (size_t)x->width + x->in_w + 64;
+    return (size_t)x->in_w + 64;
 }
 
-/* Fill `dst` (x->plane units of `size` bytes, 1, 2 or 4). */
-void expand(const expansion *x, const window *w, void *dst, uint32_t size, uint32_t fill,
-            row_loader load, const void *ctx, void *rows);
+/* Set all x->plane units of `size` bytes (1, 2 or 4) to the fill value. */
+void expand_fill(const expansion *x, void *dst, uint32_t size, uint32_t fill);
+
+/* Copy the input rows to their places; the positions between them are left alone, so a map that
+ * was filled once serves any number of channels. `rows`: expansion_row_units units. */
+void expand_rows(const expansion *x, const window *w, void *dst, uint32_t size, row_loader load,
+                 const void *ctx, void *rows);
 
 static inline uint64_t tap_offset(const expansion *x, const window *w, uint32_t i, uint32_t j) {
     const uint32_t y = i * w->ydil, c = j * w->xdil;

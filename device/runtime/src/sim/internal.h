@@ -152,7 +152,7 @@ uint64_t side_end(const side *s);
 
 typedef struct {
     uint8_t *lmem;
-    uint32_t lanes;
+    uint32_t lanes, lane_shift; /* lanes = 1 << lane_shift */
     uint8_t gen_b;
     uint8_t *scratch;
     size_t scratch_size;
@@ -195,8 +195,8 @@ static inline uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b
 /* Address of channel c of sample n. */
 static inline uint8_t *plane_at(const exec_ctx *x, const operand *o, uint32_t n, uint32_t c) {
     const uint32_t k = o->lane + c;
-    return x->lmem + (size_t)(k % x->lanes) * LANE_BYTES + o->off + n * o->ns +
-           (k / x->lanes) * o->cs;
+    return x->lmem + (size_t)(k & (x->lanes - 1)) * LANE_BYTES + o->off + n * o->ns +
+           (k >> x->lane_shift) * o->cs;
 }
 
 static inline uint16_t load16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }

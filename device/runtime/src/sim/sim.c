@@ -96,7 +96,11 @@ int tpu_sim_run(tpu_sim *s, const tpu_program *p, const tpu_region regions[8], c
     if (rc == TPU_SIM_NOMEM) {
         return sim_fail(&e, rc, "no memory for %zu bytes of scratch", p->scratch);
     }
-    const exec_ctx x = {.lmem = s->lmem, .lanes = s->chip->lanes, .gen_b = s->chip->gen_b,
+    uint32_t shift = 0;
+    while ((1u << shift) < s->chip->lanes) {
+        shift++;
+    }
+    const exec_ctx x = {.lmem = s->lmem, .lanes = s->chip->lanes, .lane_shift = shift, .gen_b = s->chip->gen_b,
                         .scratch = s->scratch, .scratch_size = s->scratch_size,
                         .regions = regions, .err = &e};
     for (uint32_t i = 0; rc == TPU_SIM_OK && i < p->count; i++) {

@@ -31,8 +31,8 @@ uint8_t *stream_row(const stream *s) {
         return s->base + (size_t)s->n * d->ns + (size_t)s->c * d->cs + (size_t)s->h * d->hs;
     }
     const uint32_t k = (uint32_t)(d->addr / LANE_BYTES) + s->c;
-    return s->base + (size_t)(k % s->x->lanes) * LANE_BYTES + d->addr % LANE_BYTES +
-           (size_t)s->n * d->ns + (size_t)(k / s->x->lanes) * d->cs + (size_t)s->h * d->hs;
+    return s->base + (size_t)(k & (s->x->lanes - 1)) * LANE_BYTES + d->addr % LANE_BYTES +
+           (size_t)s->n * d->ns + (size_t)(k >> s->x->lane_shift) * d->cs + (size_t)s->h * d->hs;
 }
 
 void stream_skip(stream *s, uint64_t count) {

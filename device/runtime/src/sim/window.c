@@ -15,8 +15,9 @@ typedef struct {
     const tiu_cmd *t;
     const kernel_set *k;
     expansion e;
-    uint32_t taps, max_bits;
-    uint8_t *map;
+    uint32_t taps, size, max_bits; /* size: bytes per unit of `map` */
+    uint8_t *map, *bytes;          /* bytes: the map before widening (integer depthwise) */
+    uint32_t *offs;                /* unit offset of each tap */
     const void **ptrs; /* one per tap, even count */
     int32_t *weights;  /* pairs of int16, or floats */
     void *rows;
@@ -26,8 +27,6 @@ typedef struct {
     window_state *s;
     const uint8_t *plane;
 } plane_source;
-
-static uint32_t unit_size(const tiu_cmd *t, int pool) { return t->bf16 ? 4 : pool ? 1 : 2; }
 
 static int packed(const tiu_cmd *t) {
     const uint32_t e = t->bf16 ? 2 : 1;
@@ -41,10 +40,11 @@ static uint64_t layout(const tiu_cmd *t, uint32_t size, window_state *s, uint8_t
     if (taps > UINT32_MAX / 64 || e->plane > UINT32_MAX / 8) {
         return UINT64_MAX;
     }
-    const uint64_t sizes[4] = {(e->plane + EXPAND_SLACK) * size, taps * sizeof(void *), taps * 4,
-                               (uint64_t)expansion_row_units(e) * size};
-    uint64_t offset[4], at = 0;
-    for (int i = 0; i < 4; i++) {
+    const uint64_t sizes[6] = {(e->plane + EXPAND_SLACK) * size, taps * sizeof(void *), taps * 4,
+                               (uint64_t)expansion_row_units(e) * size, taps * 4,
+                               e->plane + EXPAND_SLACK};
+    uint64_t offset[6], at = 0;
+    for (int i = 0; i < 6; i++) {
         offset[i] = at;
         at += (sizes[i] + 127) & ~UINT64_C(63);
     }
@@ -53,6 +53,8 @@ static uint64_t layout(const tiu_cmd *t, uint32_t size, window_state *s, uint8_t
         s->ptrs = (const void **)(void *)(base + offset[1]);
         s->weights = (int32_t *)(void *)(base + offset[2]);
         s->rows = base + offset[3];
+        s->offs = (uint32_t *)(void *)(base + offset[4]);
+        s->bytes = base + offset[5];
     }
     return at;
 }
@@ -72,20 +74,6 @@ static void load_byte_row(void *dst, const void *ctx, uint32_t row, uint32_t cou
     }
     for (uint32_t i = 0; i < count; i++) {
         ((uint8_t *)dst)[i] = src[(size_t)i * a->ws];
-    }
-}
-
-static void load_word_row(void *dst, const void *ctx, uint32_t row, uint32_t count) {
-    const plane_source *p = ctx;
-    const operand *a = &p->s->t->a;
-    const uint8_t *src = p->plane + (size_t)row * a->hs;
-    if (a->ws == 1) {
-        p->s->k->widen8(dst, src, count, a->is_signed);
-        return;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        const uint8_t v = src[(size_t)i * a->ws];
-        ((int16_t *)dst)[i] = a->is_signed ? (int8_t)v : v;
     }
 }
 
@@ -124,24 +112,20 @@ static void scatter(const window_state *s, uint8_t *plane, uint32_t p, const uin
     }
 }
 
-static void set_taps(window_state *s, uint32_t size) {
-    for (uint32_t i = 0; i < s->taps; i++) {
-        const uint64_t at = tap_offset(&s->e, &s->t->win, i / s->t->win.kw, i % s->t->win.kw);
-        s->ptrs[i] = s->map + at * size;
-    }
-    s->ptrs[s->taps] = s->map;
-}
-
-static void begin(window_state *s, const exec_ctx *x, const tiu_cmd *t, int pool) {
-    *s = (window_state){.x = x, .t = t, .k = kernels_get()};
-    layout(t, unit_size(t, pool), s, x->scratch);
+static void begin(window_state *s, const exec_ctx *x, const tiu_cmd *t, uint32_t size) {
+    *s = (window_state){.x = x, .t = t, .k = kernels_get(), .size = size};
+    layout(t, size, s, x->scratch);
     s->taps = (uint32_t)t->win.kh * t->win.kw;
-    set_taps(s, unit_size(t, pool));
+    for (uint32_t i = 0; i < s->taps; i++) {
+        s->offs[i] = (uint32_t)tap_offset(&s->e, &t->win, i / t->win.kw, i % t->win.kw);
+    }
+    s->offs[s->taps] = 0; /* partner of an odd last tap, weight 0 */
 }
 
-static inline void advance(const void **ptrs, uint32_t count, size_t bytes) {
-    for (uint32_t i = 0; i < count; i++) {
-        ptrs[i] = (const uint8_t *)ptrs[i] + bytes;
+/* Pointers of all taps for the chunk of flat positions from p on. */
+static inline void point_taps(window_state *s, uint32_t p) {
+    for (uint32_t i = 0; i <= s->taps; i++) {
+        s->ptrs[i] = s->map + ((size_t)s->offs[i] + p) * s->size;
     }
 }
 
@@ -164,19 +148,18 @@ static void int_plane(window_state *s, uint8_t *out, const channel_param *c) {
     post.mult = c->mult;
     post.shift = c->shift;
     const int dense = s->e.wph == t->res.w && t->res.ws == 1 && t->res.hs == t->res.w;
-    set_taps(s, 2);
     for (uint32_t p = 0; p < s->e.flat; p += CHUNK) {
         const uint32_t len = s->e.flat - p < CHUNK ? s->e.flat - p : CHUNK;
         for (uint32_t i = 0; i < len; i++) {
             acc[i] = c->add;
         }
+        point_taps(s, p);
         s->k->taps16(acc, (const int16_t *const *)(const void *)s->ptrs, s->weights,
                      (s->taps + 1) / 2, len);
         s->k->post8(dense ? out + p : bytes, acc, len, &post);
         if (!dense) {
             scatter(s, out, p, bytes, len, 1);
         }
-        advance(s->ptrs, s->taps + 1, CHUNK * 2);
     }
 }
 
@@ -210,10 +193,10 @@ static void float_plane(window_state *s, uint8_t *out, const channel_param *c, u
     }
     const uint32_t ex = s->max_bits >> 23, ew = wmax >> 23;
     const int exact = ex == 255 || ew == 255 || ex + ew + bits > 254 + 120;
-    set_taps(s, 4);
     for (uint32_t p = 0; p < s->e.flat; p += CHUNK) {
         const uint32_t len = s->e.flat - p < CHUNK ? s->e.flat - p : CHUNK;
         memset(acc, 0, sizeof acc);
+        point_taps(s, p);
         if (exact) {
             float_taps_exact(s, acc, len);
         } else {
@@ -235,7 +218,6 @@ static void float_plane(window_state *s, uint8_t *out, const channel_param *c, u
         if (t->ps32 != 2) {
             scatter(s, out, p, bytes, len, 2);
         }
-        advance(s->ptrs, s->taps + 1, CHUNK * 4);
     }
 }
 
@@ -245,28 +227,29 @@ void exec_depthwise(const exec_ctx *x, const tiu_cmd *t) {
         return;
     }
     window_state s;
-    begin(&s, x, t, 0);
-    const uint32_t size = unit_size(t, 0);
-    const uint32_t fill = t->bf16 ? f32_bits((float)(t->fill & 0xFFFF)) : (uint32_t)t->fill;
-    uint32_t wmax = 0;
+    begin(&s, x, t, t->bf16 ? 4 : 2);
+    if (t->bf16) {
+        expand_fill(&s.e, s.map, 4, f32_bits((float)(t->fill & 0xFFFF)));
+    } else {
+        expand_fill(&s.e, s.bytes, 1, (uint32_t)t->fill & 255);
+    }
     for (uint32_t n = 0; n < t->res.n; n++) {
         for (uint32_t c = 0; c < t->res.c; c++) {
             const channel_param param = channel_params(x, t, c);
             const uint8_t *w = x->lmem + (size_t)(c % x->lanes) * LANE_BYTES + t->b.off +
                                (size_t)(c / x->lanes) * t->b.cs;
             const plane_source src = {&s, plane_at(x, &t->a, n, c)};
-            if (t->bf16) {
-                wmax = float_weights(&s, w);
-            } else {
-                int_weights(&s, w);
-            }
-            s.max_bits = f32_bits((float)(t->fill & 0xFFFF));
-            expand(&s.e, &t->win, s.map, size, fill, t->bf16 ? load_float_row : load_word_row,
-                   &src, s.rows);
             uint8_t *out = plane_at(x, &t->res, n, c);
             if (t->bf16) {
+                const uint32_t wmax = float_weights(&s, w);
+                s.max_bits = f32_bits((float)(t->fill & 0xFFFF));
+                expand_rows(&s.e, &t->win, s.map, 4, load_float_row, &src, s.rows);
                 float_plane(&s, out, &param, wmax);
             } else {
+                int_weights(&s, w);
+                expand_rows(&s.e, &t->win, s.bytes, 1, load_byte_row, &src, s.rows);
+                s.k->widen8((int16_t *)(void *)s.map, s.bytes, (size_t)s.e.plane,
+                            t->a.is_signed);
                 int_plane(&s, out, &param);
             }
         }
@@ -295,28 +278,28 @@ void exec_pool(const exec_ctx *x, const tiu_cmd *t) {
     }
     window_state s;
     uint8_t bytes[CHUNK * 2];
-    begin(&s, x, t, 1);
-    const uint32_t size = unit_size(t, 1), e = t->bf16 ? 2 : 1;
+    begin(&s, x, t, t->bf16 ? 4 : 1);
+    const uint32_t e = t->bf16 ? 2 : 1;
     const uint32_t fill = t->bf16 ? f32_bits(bf16_read((uint32_t)t->fill & 0xFFFF))
-                                  : (uint32_t)t->fill;
+                                  : (uint32_t)t->fill & 255;
+    expand_fill(&s.e, s.map, s.size, fill);
     for (uint32_t n = 0; n < t->res.n; n++) {
         for (uint32_t c = 0; c < t->res.c; c++) {
             const plane_source src = {&s, plane_at(x, &t->a, n, c)};
-            expand(&s.e, &t->win, s.map, size, fill, t->bf16 ? load_float_row : load_byte_row,
-                   &src, s.rows);
+            expand_rows(&s.e, &t->win, s.map, s.size, t->bf16 ? load_float_row : load_byte_row,
+                        &src, s.rows);
             uint8_t *out = plane_at(x, &t->res, n, c);
-            set_taps(&s, size);
             for (uint32_t p = 0; p < s.e.flat; p += CHUNK) {
                 const uint32_t len = s.e.flat - p < CHUNK ? s.e.flat - p : CHUNK;
+                point_taps(&s, p);
                 if (t->bf16) {
                     float_max(&s, bytes, len);
                 } else {
-                    memset(bytes, (int)(fill & 255), len);
+                    memset(bytes, (int)fill, len);
                     s.k->max8(bytes, (const uint8_t *const *)(const void *)s.ptrs, s.taps, len,
                               t->a.is_signed, t->eu == 3);
                 }
                 scatter(&s, out, p, bytes, len, e);
-                advance(s.ptrs, s.taps + 1, CHUNK * size);
             }
         }
     }
