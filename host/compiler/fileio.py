@@ -45,7 +45,7 @@ def write_text(path: str | Path, text: str) -> Path:
     return write_bytes(path, text.encode())
 
 
-def existing_file(path: str | Path, what: str) -> Path:
+def existing_file(path: str | os.PathLike[str], what: str) -> Path:
     """The path if it is a readable file; otherwise UserInputError says what it should have been."""
     path = Path(path)
     if not path.exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ from onnx import helper
 
 from .errors import UserInputError
 
-_NUMPY = {
+_NUMPY: dict[str, Any] = {
     "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_,
     "tensor(uint8)": np.uint8, "tensor(int8)": np.int8,
@@ -56,7 +57,7 @@ def run_original(
         session = ort.InferenceSession(
             changed.SerializeToString(), options, ["CPUExecutionProvider"]
         )
-        feed = {
+        feed: dict[str, np.ndarray] = {
             i.name: inputs[i.name].astype(_NUMPY.get(i.type, np.float32))
             for i in session.get_inputs()
         }

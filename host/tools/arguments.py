@@ -59,9 +59,10 @@ def shapes(text: str) -> list[list[int]]:
     """`[[1,3,224,224],[1,10]]`; a one-level list is one input (section 2.2)."""
     try:
         value = ast.literal_eval(text.strip())
-        rows = list(value) if isinstance(value, list | tuple) else [None]
-        if rows and all(isinstance(d, int) for d in rows):
-            rows = [rows]
+        if not isinstance(value, list | tuple):
+            raise ValueError
+        flat = bool(value) and all(isinstance(d, int) for d in value)
+        rows: list[Any] = [value] if flat else list(value)
         out = [[int(d) for d in row] for row in rows]
         if not out or any(
             isinstance(d, bool) or not isinstance(d, int) or d < 1 for row in rows for d in row

@@ -19,7 +19,10 @@ from .plain_pickle import Global, PlainUnpickler
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 LARGEST_FILE = 1 << 30
-_DTYPES = {"torch.FloatStorage": np.dtype("<f4"), "torch.LongStorage": np.dtype("<i8")}
+_DTYPES: dict[str, np.dtype] = {
+    "torch.FloatStorage": np.dtype("<f4"),
+    "torch.LongStorage": np.dtype("<i8"),
+}
 
 
 class _Storage:

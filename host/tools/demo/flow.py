@@ -126,14 +126,13 @@ class Demo:
         say(
             f"\nsame best class as float32: {same} of {len(got)}; mean cosine similarity {mean:.4f}"
         )
-        rows = zip((p.label for p in self.shown), expected, got, strict=True)
-        known = [row for row in rows if row[0] is not None]
+        known = [i for i, p in enumerate(self.shown) if p.label is not None]
         if known:
-            right = [sum(int(x[i].argmax() == x[0]) for x in known) for i in (1, 2)]
-            say(
-                f"right by the photograph's label: INT8 {right[1]}, float32 {right[0]} of "
-                f"{len(known)}"
+            ours, floats = (
+                sum(int(x[i].argmax() == self.shown[i].label) for i in known)
+                for x in (got, expected)
             )
+            say(f"right by their labels: INT8 {ours}, float32 {floats} of {len(known)}")
 
     def _print_figures(self, done: api.Deployed, path: Path) -> None:
         model = done.compiled.model
