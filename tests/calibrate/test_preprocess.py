@@ -209,6 +209,7 @@ def test_gray_of_an_array():
         {"pixel_format": "gray"}, {"pixel_format": "xyz"}, {"mean": (1.0, 2.0)},
         {"resize_dims": (4, 8)}, {"pad_type": "left"},
         {"yuv_type": "YUV444"}, {"channel_format": "none"},
+        {"pad_value": 256}, {"keep_ratio_mode": "longest"}, {"crop": "left"},
     ],
 )  # fmt: skip
 def test_contradictions_are_option_errors(attrs):
@@ -312,11 +313,26 @@ def test_bad_pictures_name_the_file(tmp_path, picture, kind):
         rgb_model(45, 70).load(path)
 
 
-@pytest.mark.parametrize(
-    ("kind", "code"),
-    [("YUV420_PLANAR", cv2.COLOR_BGR2YUV_I420), ("YUV_NV12", None), ("YUV_NV21", None)],
-)
-def test_yuv_files(tmp_path, kind, code):
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.bmp"])
+def test_mutated_pictures_never_crash(tmp_path, picture, name):
+    cv2.imwrite(str(tmp_path / name), picture)
+    good = np.frombuffer((tmp_path / name).read_bytes(), np.uint8)
+    rng = np.random.default_rng(len(name))
+    refused = 0
+    for _ in range(60):
+        bad = good.copy()
+        bad[rng.integers(0, min(bad.size, 400), 4)] = rng.integers(0, 256, 4)
+        (tmp_path / name).write_bytes(bad[: rng.integers(20, bad.size + 1)].tobytes())
+        try:
+            assert rgb_model(8, 8).load(tmp_path / name).shape == (1, 3, 8, 8)
+        except UserInputError as e:
+            refused += 1
+            assert name in str(e)
+    assert refused
+
+
+@pytest.mark.parametrize("kind", ["YUV420_PLANAR", "YUV_NV12", "YUV_NV21"])
+def test_yuv_files(tmp_path, kind):
     flat = np.full((8, 6, 3), (40, 90, 200), np.uint8)
     i420 = cv2.cvtColor(flat, cv2.COLOR_BGR2YUV_I420).reshape(-1)
     y, u, v = i420[:48], i420[48:60], i420[60:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from tpuforge.compiler.calibrate import CalibrationTable, Entry, read_table, write_table
 from tpuforge.compiler.calibrate.table import (
@@ -88,6 +89,21 @@ def test_no_table_at_all(tmp_path, content):
         read_table(tmp_path / "gone")
     with pytest.raises(UserInputError):
         read_table(tmp_path)
+
+
+def test_mutated_tables_never_crash(vendor_dir):
+    good = (vendor_dir / "tiny_resnet_cali_table").read_text()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        bad = list(good)
+        for i in rng.integers(0, len(bad), 6):
+            bad[i] = "# \n\t-+e.x0\r"[rng.integers(0, 11)]
+        try:
+            assert all(np.isfinite(e).all() for e in parse_table("".join(bad)).values())
+        except UserInputError:
+            refused += 1
+    assert 20 < refused < 200
 
 
 def test_missing_tensors_are_all_named():

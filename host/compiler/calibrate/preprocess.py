@@ -55,7 +55,7 @@ class Preprocess:
     keep_aspect_ratio: bool = False
     keep_ratio_mode: str = "letterbox"
     pad_type: str = "center"
-    pad_value: int = 0
+    pad_value: float = 0
     yuv_type: str = ""
     folded: bool = False
     crop: str = "center"
@@ -107,6 +107,8 @@ class Preprocess:
             raise OptionError(
                 f"resize_dims {self.resize_dims} is smaller than the network input {self.net_dims}"
             )
+        if not 0 <= self.pad_value <= 255:
+            raise OptionError(f"pad_value is {self.pad_value:g}: 0 to 255, as in the picture")
         for what, word, allowed in (
             ("keep_ratio_mode", self.keep_ratio_mode, ("letterbox", "short_side_scale")),
             ("pad_type", self.pad_type, ("center", "normal")),

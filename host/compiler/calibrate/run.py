@@ -76,6 +76,8 @@ def calibrate(
             progress(done, len(reader), "collecting")
     del runner
     used = reader.used
+    if progress:
+        progress(len(reader), len(reader), "collecting")
     thresholds = collector.thresholds(warn)
     if tune_list and tune_num and method in TUNED:
         kept = list(

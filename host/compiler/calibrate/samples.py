@@ -50,7 +50,7 @@ def select(
         )
     found = sorted(
         os.path.join(folder, name)
-        for folder, _, names in os.walk(root, followlinks=True)
+        for folder, _, names in os.walk(root)
         for name in names
         if _extension(name) in EXTENSIONS
     )
