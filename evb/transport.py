@@ -1,4 +1,4 @@
-"""A connection to a board over SSH (paramiko): commands, files, and a watch that notices a dead one.
+"""A connection to a board over SSH (paramiko): commands, files, and a watch for a dead board.
 
 The host key is compared with the pinned fingerprint before anything else is sent. An unknown or
 changed key is refused.
@@ -51,7 +51,7 @@ class Output:
 
 
 class Link:
-    """An open connection. Use as a context manager. Every method raises LinkError when it is lost."""
+    """An open connection, a context manager. Every method raises LinkError when it is lost."""
 
     def __init__(self, board: Board, transport: Any):
         self.board = board
@@ -185,7 +185,7 @@ def pump(
             busy = True
         if busy:
             continue
-        if channel.exit_status_ready() and channel.eof_received or channel.closed:
+        if (channel.exit_status_ready() and channel.eof_received) or channel.closed:
             if not (channel.recv_ready() or channel.recv_stderr_ready()):
                 return b"".join(kept[0]), b"".join(kept[1])
             continue

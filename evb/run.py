@@ -1,0 +1,110 @@
+"""Run a command on a board: output as it comes, exit code, and an end to what hangs."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .errors import BoardError
+from .transport import Link, pump, quote
+
+#: $1 folder, $2 command. Prints the number of the process group, then becomes the command. The
+#: shell is started by setsid as the leader of a group of its own, so that the command and all its
+#: children can be ended together.
+LEADER = (
+    'echo "$$"; cd "$1" 2>/dev/null; [ -r ./envs_tpu_sdk.sh ] && . ./envs_tpu_sdk.sh; eval "$2"'
+)
+GRACE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """code: the command's exit code, 128 + number when a signal ended it. seconds: on our clock."""
+
+    code: int
+    out: bytes
+    err: bytes
+    seconds: float
+    timed_out: bool = False
+
+    def text(self) -> str:
+        return self.out.decode(errors="replace")
+
+
+def run(
+    link: Link,
+    command: Sequence[str] | str,
+    timeout: float | None = None,
+    out: Callable[[bytes], None] | None = None,
+    err: Callable[[bytes], None] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Result:
+    """Run `command` in the board's folder, with the environment of the SDK if it is there.
+
+    A list of words is quoted; a string is a line for the board's shell. After `timeout` seconds the
+    whole process group gets SIGTERM, then SIGKILL, and `timed_out` is set. Output goes to `out` and
+    `err` as it comes and, without them, into the result. LinkError: connection lost.
+    """
+    line = command if isinstance(command, str) else " ".join(quote(w) for w in command)
+    sets = "".join(f"export {k}={quote(v)}; " for k, v in (environment or {}).items())
+    words = f"{quote(LEADER)} run {quote(link.board.folder)} {quote(sets + line)}"
+    # the second command keeps the shell from replacing itself: setsid must not be a group leader
+    wrapped = (
+        f"if command -v setsid >/dev/null; then setsid sh -c {words}; else sh -c {words}; fi; "
+    )
+    begin = time.monotonic()
+    channel = link.channel(wrapped + "exit $?")
+    filtered = _FirstLine(out)
+    deadline = None if timeout is None else begin + timeout
+    doing = f"running {line[:60]}"
+    try:
+        with link.guard(doing):
+            pump_out, pump_err = pump(channel, filtered, err, deadline)
+            code = channel.recv_exit_status()
+            if code == -1:
+                raise EOFError
+    except TimeoutError:
+        _end_group(link, filtered.first)
+        with contextlib.suppress(TimeoutError), link.guard(doing):
+            pump(channel, filtered, err, time.monotonic() + GRACE_S)
+        channel.close()
+        return Result(124, filtered.rest(), b"", time.monotonic() - begin, True)
+    except KeyboardInterrupt:
+        _end_group(link, filtered.first)
+        raise
+    return Result(code, pump_out + filtered.rest(), pump_err, time.monotonic() - begin)
+
+
+class _FirstLine:
+    """Keeps the first line (the process group) and hands the rest on, or collects it."""
+
+    def __init__(self, out: Callable[[bytes], None] | None):
+        self.out = out
+        self.first = ""
+        self._head: bytes | None = b""
+        self._kept: list[bytes] = []
+
+    def __call__(self, data: bytes) -> None:
+        if self._head is not None:
+            self._head += data
+            if b"\n" not in self._head:
+                return
+            line, _, data = self._head.partition(b"\n")
+            self.first, self._head = line.decode(errors="replace").strip(), None
+        if data:
+            (self.out or self._kept.append)(data)
+
+    def rest(self) -> bytes:
+        return b"".join(self._kept)
+
+
+def _end_group(link: Link, group: str) -> None:
+    """SIGTERM to the process group, SIGKILL to what is left after GRACE_S seconds."""
+    if not group.isdigit():
+        raise BoardError(f"{link.board.name}: the command did not start; it may still be running")
+    wait = f"i=0; while kill -0 -{group} 2>/dev/null && [ $i -lt {int(GRACE_S)} ]; "
+    wait += "do sleep 1; i=$((i+1)); done; "
+    both = f"kill -TERM -{group} 2>/dev/null || kill -TERM {group} 2>/dev/null; {wait}"
+    link.execute(both + f"kill -KILL -{group} 2>/dev/null || kill -KILL {group} 2>/dev/null; true")
