@@ -9,7 +9,7 @@ allows (by size; fragmentation is left to local.py), both engines work in order.
 from __future__ import annotations
 
 from .plan import Plan
-from .program import Backend, Buffer, Step
+from .program import Backend, Buffer, Load, Step
 from .regions import split
 from .steps import StepBuilder
 
@@ -21,37 +21,41 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     """The plan with cycles, busy times and peak filled in; None if it needs more than `limit` bytes."""
     builder = StepBuilder(plan, backend)
     tn, th, tw = plan.tiles
-    (n, _, height, width), first_slice = builder.sinks[0].shape, 0 if plan.slices_first else None
+    _, channels, height, width = builder.sinks[0].shape
     j, k = largest(height, th), largest(width, tw)
-    builder.tile((0, j, k), only_slice=first_slice)
+    count = tn * th * tw  # the tile looked at is the largest
+    looked = plan.channels[: 1 if plan.channels_first and count > 1 else PARTS] or [None]
+    for part in looked:
+        builder.tile((0, j, k), part)
     steps = builder.steps
-    constants = list(builder.resident.values())
-    plan.peak = max(_live(steps, set(constants))) + sum(b.size for b in constants)
+    constants = {b for b in builder.resident.values()}
+    live = _live(steps, constants)
+    plan.peak = max(live) + sum(b.size for b in constants)
     if plan.peak > limit:
         return None
-    # the tile looked at is the largest: `count` tiles of its size do the work of all
-    count = height / rows(height, th, j) * (width / rows(width, tw, k)) * (n / rows(n, tn, 0))
-    once = sum(backend.weight_cycles(b.size) for b in constants)
-    if plan.slices_first:
-        slices = plan.weights[plan.layers[0]].slices
-        share = slices[-1][1] / slices[0][1]
-        count, once = count * share, once * share
-    live = _live(steps, set(constants))
-    compute, loads, stores = _times(steps, backend, set(constants))
+    share = 1.0 if looked[-1] is None else channels / looked[-1][1]
+    once = sum(backend.weight_cycles(b.size) for b in constants) * share
+    compute, loads, stores = _times(steps, backend, constants)
     room = limit - plan.peak + max(live)
-    ends = _simulate(min(3, round(count + 0.49)), [room - m for m in live], compute, loads, stores)
-    plan.tiu = count * sum(compute)
-    plan.tdma = count * (sum(t for step in loads for _, t in step) + sum(map(sum, stores))) + once
+    ends = _simulate(min(3, count), [room - m for m in live], compute, loads, stores)
+    kept = 0.0 if plan.channels_first and count > 1 else sum(
+        t for s, row in zip(steps, loads, strict=True) for load, (_, t) in zip(_counted(s, constants), row, strict=True)
+        if load.tile is not None and load.tile.tensor in builder.sources and share > 1 and not plan.ic_slices)  # fmt: skip
+    plan.tiu = count * share * sum(compute)
+    plan.tdma = count * (share * (sum(t for row in loads for _, t in row) - kept + sum(map(sum, stores))) + kept) + once
     period = ends[-1] - ends[-2] if len(ends) > 1 else ends[0]
-    time = ends[0] + (count - 1) * period if len(ends) > 1 else max(ends[0], plan.tiu)
+    time = (ends[0] + (count - 1) * period) * share if len(ends) > 1 else max(ends[0] * share, plan.tiu)
     time += once - min(once, 0.5 * plan.tiu)  # constants of the group arrive while the group before computes
-    plan.cycles = max(time, plan.tdma) + sum(stores[-1]) + BYTES_WEIGHT * plan.tdma
+    plan.cycles = max(time, plan.tdma, plan.tiu) + sum(stores[-1]) + BYTES_WEIGHT * plan.tdma
     return plan
 
 
-def rows(size: int, parts: int, index: int) -> int:
-    a, b = split(size, parts, index)
-    return b - a
+PARTS = 4  # parts of the output channels that are looked at; the others cost the same
+
+
+def _counted(step: Step, constants: set[Buffer]) -> list[Load]:
+    """The loads of a step that `_times` lists."""
+    return [load for load in step.loads if load.buffer not in constants]
 
 
 def largest(size: int, parts: int) -> int:
@@ -84,10 +88,9 @@ def _times(steps: list[Step], backend: Backend, constants: set[Buffer]) -> tuple
         compute.append(0.0 if c is None else backend.compute_cycles(
             c.kind, c.layer, c.out_region.shape, c.ins[0][1].shape[1], c.partial != "only"))  # fmt: skip
         row = []
-        for load in s.loads:
+        for load in _counted(s, constants):
             if load.weights is not None:
-                if load.buffer not in constants:
-                    row.append((load.buffer.size, backend.weight_cycles(load.buffer.size)))
+                row.append((load.buffer.size, backend.weight_cycles(load.buffer.size)))
             elif load.tile is not None:
                 row.append((load.buffer.size, backend.transfer_cycles(load.tile.region.shape, load.tile.tensor, False)))
         loads.append(row)

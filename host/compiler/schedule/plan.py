@@ -2,8 +2,8 @@
 
 A group runs tile by tile (parts of n, h and w); everything between its layers stays in local memory. Constants are
 loaded once per group ("resident") or again for every tile ("streamed"), whole or in slices of output channels.
-A group of one convolution has two more ways: slices outside, tiles inside ("slices first"), and slices of input
-channels with 32-bit partial sums.
+A group whose convolutions read only tensors from DDR may also be cut along its output channels, inside or outside the
+loop over the tiles. A single convolution may be cut along its input channels, with 32-bit partial sums.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from .regions import Interval
 
 @dataclass
 class WeightUse:
-    """How the constants of one layer come in: slices of output channels; resident: loaded once for all tiles."""
+    """How the constants of one layer come in: slices of output channels (of a group that is not cut along channels);
+    resident: loaded once for all tiles."""
 
     slices: list[Interval]
     resident: bool
@@ -24,15 +25,17 @@ class WeightUse:
 
 @dataclass
 class Plan:
-    """tiles: parts along n, h, w. slices_first and ic_slices only for a single convolution.
+    """tiles: parts along n, h, w. channels: parts of the output channels of the whole group (empty: not cut);
+    channels_first: they are the outer loop. ic_slices: input-channel slices of a single convolution.
 
     cycles: estimated time; tdma, tiu: busy times of the engines; peak: bytes of local memory."""
 
     layers: list[Layer]
     tiles: tuple[int, int, int] = (1, 1, 1)
     weights: dict[Layer, WeightUse] = field(default_factory=dict)
-    slices_first: bool = False
-    ic_slices: list[Interval] | None = None
+    channels: list[Interval] = field(default_factory=list)
+    channels_first: bool = False
+    ic_slices: list[Interval] = field(default_factory=list)
     cycles: float = 0.0
     tdma: float = 0.0
     tiu: float = 0.0
@@ -56,6 +59,24 @@ def group_tensors(layers: list[Layer]) -> tuple[list[Tensor], list[Tensor]]:
 def leaves_group(t: Tensor, members: set[Layer]) -> bool:
     """A tensor must be written to DDR if somebody outside reads it: a layer, an alias or view, the caller."""
     return t.is_output or t.renamed or not t.consumers or any(c not in members for c in t.consumers)
+
+
+CHANNELWISE = {"depthwise", "maxpool", "avgpool", "add", "mul", "requant", "relu", "leaky_relu", "prelu", "quantize", "dequantize"}
+
+
+def channels_can_be_cut(layers: list[Layer]) -> bool:
+    """May the group be cut along its output channels? Then channel c of every result needs channel c only, except in
+    convolutions, which need all channels of their input and so must not read a result of the group."""
+    inside = {layer.output for layer in layers}
+    if len({t.shape[1] for t in inside}) > 1:
+        return False
+    for layer in layers:
+        if layer.kind == "conv":
+            if layer.inputs[0] in inside:
+                return False
+        elif layer.kind not in CHANNELWISE:
+            return False
+    return True
 
 
 def channel_slices(channels: int, step: int, count: int) -> list[Interval]:

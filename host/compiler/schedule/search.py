@@ -6,15 +6,21 @@ fits local memory, then with a few more. Deterministic: the same graph gives the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
 from ..errors import DoesNotFitError
 from .cost import evaluate
 from .layers import Layer, LayerGraph, is_placed
-from .plan import Plan, WeightUse, channel_slices, group_tensors
+from .plan import Plan, WeightUse, channel_slices, channels_can_be_cut, group_tensors
 from .program import Backend
+from .quick import Quick
 
-MAX_GROUP = {0: 1, 1: 6, 2: 10, 3: 16}
+MAX_GROUP = {0: 1, 1: 6, 2: 10, 3: 16}  # layers in a group, by optimisation level
+TRIES = {0: 3, 1: 3, 2: 4, 3: 8}  # row tilings looked at beyond the smallest that fits
+KEEP = {0: 3, 1: 3, 2: 4, 3: 12}  # plans of a group that are evaluated
+CUTS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 512)  # parts of output channels
 GROUP_CYCLES = 300.0  # latency between groups: a store, the wait for it, the first load
 
 
@@ -122,93 +128,119 @@ class Search:
         return best
 
     def candidates(self, group: list[Layer], limit: float) -> Iterator[Plan | None]:
-        """Plans that fit, evaluated."""
+        """The plans that look best, evaluated; partial sums where nothing else fits or reading again costs much."""
+        quick = Quick(group, self.backend)
+        found = sorted(self.glances(group, quick, limit), key=lambda x: x[0])
+        fit = False
+        for time, plan in found[: KEEP[self.opt]]:
+            if fit and time > found[0][0] * 1.5:
+                break
+            done = evaluate(plan(), self.backend, limit)
+            fit |= done is not None
+            yield done
+        if not fit:
+            for _, plan in found[KEEP[self.opt] :]:
+                done = evaluate(plan(), self.backend, limit)
+                if done is not None:
+                    fit = True
+                    yield done
+                    break
         if len(group) == 1 and group[0].kind == "conv":
-            yield from self.single(group[0], limit)
-            return
-        for target in (0, 4096, 10240):
-            found = False
-            for tiles in self.tilings(group):
-                weights = self.weights(group, tiles, target)
-                plan = evaluate(Plan(group, tiles, weights), self.backend, limit)
-                if plan is not None:
-                    found = True
-                    yield plan
-            if not found and target == 0 and len(group) > 1 and not any(self.backend.weight_bytes(g, 1, 1) for g in group):
+            layer = group[0]
+            heavy = quick.blobs[0] * self.backend.lanes > 8 * layer.inputs[0].nbytes or not fit
+            if heavy or layer.inputs[0].shape[1] * layer.window.kernel[0] * layer.window.kernel[1] > 2048:
+                yield from self.partial_sums(layer, limit)
+
+    def glances(self, group: list[Layer], quick: Quick, limit: float) -> Iterator[tuple[float, Callable[[], Plan]]]:
+        """(quick time, plan maker) of the tilings that seem to fit."""
+        streams = (0, 3072, 8192)
+        channels = group[0].output.shape[1]
+        step = self.backend.lanes
+        units = -(-channels // step)
+        cuts = [0]
+        if channels_can_be_cut(group) and units > 1:
+            cuts += sorted({-(-units // c) for c in CUTS if c <= units} | {1}, reverse=True)
+        for cut in cuts:
+            part = min(cut * step, channels) if cut else 0
+            parts = -(-units // cut) if cut else 1
+            if parts == 1 and cut:
+                continue
+            misses: set = set()
+            for tiles in self.tilings(quick, part):
+                one = tiles == (1, 1, 1)
+                for outer in (False,) if one or not part else (False, True):
+                    for stream in (0,) if part else streams:
+                        g = quick.look(tiles, part, parts, outer, stream)
+                        if g.peak > limit:
+                            continue
+                        misses.add((outer, stream))
+                        if stream and max(quick.blobs) <= stream:
+                            continue
+                        yield g.time, partial(self.make, group, tiles, part, outer, stream)
+
+    def tilings(self, quick: Quick, part: int) -> Iterator[tuple[int, int, int]]:
+        """Tile counts: the smallest number of row tiles that can fit and a few more, for several numbers of columns."""
+        batch = quick.sinks[0].shape[0]
+        height = min(t.shape[2] for t in quick.sinks)
+        width = min(t.shape[3] for t in quick.sinks)
+        options = heights(height)
+        for tw in [w for w in (1, 2, 4, 8, 16, 32, 64, 128) if w == 1 or width // w >= 4]:
+            fits = 0
+            for tn in sorted({1, batch}):
+                for th in options:
+                    if (tn < batch and th > 1) or (tw > 1 and height // th > 24):
+                        continue
+                    parts = -(-quick.sinks[0].shape[1] // part) if part else 1
+                    if quick.look((tn, th, tw), part, parts, False, 2048 if not part else 0).peak > self.limit:
+                        continue
+                    fits += 1
+                    yield tn, th, tw
+                    if fits >= TRIES[self.opt]:
+                        break
+                if fits >= TRIES[self.opt]:
+                    break
+            if fits and th <= height // 4:
                 return
 
-    def tilings(self, group: list[Layer]) -> Iterator[tuple[int, int, int]]:
-        """Tile counts, few tiles first; a height that does not fit is followed by about 1.5 times as many tiles."""
-        _, sinks = group_tensors(group)
-        batch = sinks[0].shape[0]
-        height = min(t.shape[2] for t in sinks)
-        width = min(t.shape[3] for t in sinks)
-        for tw in [w for w in (1, 2, 4, 8, 16, 32) if w == 1 or width // w >= 4]:
-            for tn in sorted({1, batch}):
-                for th in heights(height):
-                    if tn < batch and th > 1:
-                        continue
-                    if tw > 1 and height // th > 16:
-                        continue
-                    yield (tn, th, tw)
-
-    def weights(self, group: list[Layer], tiles: tuple[int, int, int], target: int) -> dict[Layer, WeightUse]:
-        """Constants: resident and whole when there are several tiles; streamed in slices of about `target` bytes for one
-        tile (0: whole)."""
+    def make(self, group: list[Layer], tiles: tuple[int, int, int], part: int, outer: bool, stream: int) -> Plan:
+        """The plan of a tiling: constants resident when they can be used again, streamed in slices otherwise."""
         many = tiles != (1, 1, 1)
+        channels = group[0].output.shape[1]
+        cuts = [(a, min(a + part, channels)) for a in range(0, channels, part)] if part else []
         uses = {}
         for layer in group:
             step = self.backend.channel_step(layer)
             oc, ic = layer.output.shape[1], layer.inputs[0].shape[1]
             size = self.backend.weight_bytes(layer, oc, ic)
-            if not size:
-                continue
-            count = 1 if not step or not target else min(-(-size // target), -(-oc // step))
-            if many and target and size <= target:
-                count = 1
-            uses[layer] = WeightUse(channel_slices(oc, step or oc, count), many and (not target or size <= target))
-        return uses
-
-    # ---- one convolution alone
-    def single(self, layer: Layer, limit: float) -> Iterator[Plan | None]:
-        oc, ic = layer.output.shape[1], layer.inputs[0].shape[1]
-        step = self.backend.channel_step(layer)
-        units = -(-oc // step)
-        counts = sorted({min(units, c) for c in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, units)})
-        found = False
-        for tiles in self.tilings([layer]):
-            for count in counts:
-                size = self.backend.weight_bytes(layer, -(-units // count) * step, ic)
-                if size > limit:
-                    continue
-                if count < units and size < 512 and count > 4:
-                    break
-                slices = channel_slices(oc, step, count)
-                for first in (False, True) if count > 1 and tiles != (1, 1, 1) else (False,):
-                    resident = first or count == 1
-                    plan = Plan([layer], tiles, {layer: WeightUse(slices, resident)}, slices_first=first)
-                    plan = evaluate(plan, self.backend, limit)
-                    found |= plan is not None
-                    yield plan
-        if not found or ic * layer.window.kernel[0] * layer.window.kernel[1] > 2048:
-            yield from self.partial_sums(layer, limit)
+            if size:
+                count = 1 if not step or not stream else min(-(-size // stream), -(-oc // step))
+                resident = outer if part else many and (not stream or size <= stream)
+                uses[layer] = WeightUse(channel_slices(oc, step or oc, 1 if resident else count), resident)
+        return Plan(group, tiles, uses, cuts, outer)
 
     def partial_sums(self, layer: Layer, limit: float) -> Iterator[Plan | None]:
-        """Slices of input channels with 32-bit partial sums."""
+        """Slices of input channels with 32-bit partial sums: few slices, large tiles first."""
         oc, ic = layer.output.shape[1], layer.inputs[0].shape[1]
-        step = self.backend.channel_step(layer)
+        step, b = self.backend.channel_step(layer), self.backend
         units = -(-oc // step)
-        for parts in (2, 3, 4, 6, 8, 12, 16, 32, 64, 128):
-            pieces = channel_slices(ic, 2 * self.backend.lanes, parts)
-            if len(pieces) < 2:
-                continue
-            for tiles in self.tilings([layer]):
+        quick = Quick([layer], b)
+        for parts in (2, 4, 8, 16, 32, 64, 128):
+            pieces = channel_slices(ic, 2 * b.lanes, parts)
+            if len(pieces) < parts // 2 + 1:
+                break
+            for tiles in [(layer.output.shape[0], th, 1) for th in heights(layer.output.shape[2])[:6]]:
+                rows, cols = quick.lengths(0, tiles[1]), quick.lengths(1, 1)
+                width = pieces[0][1] - pieces[0][0]
+                tile = -(-width // b.lanes) * b.plane_bytes(rows[quick.ins[0][0]], cols[quick.ins[0][0]])
+                result = 4 * b.plane_bytes(rows[quick.outs[0]], cols[quick.outs[0]])
                 for count in sorted({min(units, c) for c in (1, 2, 4, 8, 16, 32, 64, 128, 256, units)}):
-                    size = self.backend.weight_bytes(layer, -(-units // count) * step, pieces[0][1])
-                    if size > limit:
-                        continue
-                    use = WeightUse(channel_slices(oc, step, count), False)
-                    yield evaluate(Plan([layer], tiles, {layer: use}, ic_slices=pieces), self.backend, limit)
+                    per = -(-units // count)
+                    need = 2 * (tile + b.weight_bytes(layer, per * step, width)) + per * result
+                    if need <= limit:
+                        use = WeightUse([], False)
+                        plan = Plan([layer], tiles, {layer: use}, channel_slices(oc, step, count), False, pieces)
+                        yield evaluate(plan, b, limit)
+                        break
 
 
 def heights(height: int) -> list[int]:
@@ -244,4 +276,4 @@ def transfer(plan: Plan, group: list[Layer]) -> Plan:
         return plan
     to = dict(zip(plan.layers, group, strict=True))
     weights = {to[k]: v for k, v in plan.weights.items()}
-    return Plan(group, plan.tiles, weights, plan.slices_first, plan.ic_slices, plan.cycles, plan.tdma, plan.tiu, plan.peak)
+    return replace(plan, layers=group, weights=weights)

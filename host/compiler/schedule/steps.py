@@ -17,44 +17,49 @@ class StepBuilder:
         self.members = set(plan.layers)
         self.steps: list[Step] = []
         self.waiting: list[Load] = []  # loads for the next step
-        self.resident: dict[tuple[Layer, int], Buffer] = {}
+        self.resident: dict[tuple[Layer, Interval, Interval], Buffer] = {}
         self.regions: dict[Tensor, Region] = {}
         self.tiles: dict[Tensor, Tile] = {}
-        self.packed: dict[tuple[Tensor, Region], Tile] = {}
-        self.index = (0, 0, 0)
+        self.kept: dict[tuple[Tensor, Region], Tile] = {}  # loaded for this (n, h, w) tile
+        self.copies: dict[tuple[Tensor, Region], Tile] = {}  # packed copies of regions
+        self.index = (-1, -1, -1)
+        self.part: Interval | None = None
 
     def build(self) -> list[Step]:
         """The steps of the whole group."""
         tn, th, tw = self.plan.tiles
         tiles = [(i, j, k) for i in range(tn) for j in range(th) for k in range(tw)]
-        if self.plan.slices_first:
-            for s in range(len(self.plan.weights[self.plan.layers[0]].slices)):
-                for t in tiles:
-                    self.tile(t, only_slice=s)
-        else:
-            for t in tiles:
-                self.tile(t)
+        parts: list[Interval | None] = [*self.plan.channels] or [None]
+        order = [(t, p) for p in parts for t in tiles] if self.plan.channels_first else [(t, p) for t in tiles for p in parts]
+        for t, p in order:
+            self.tile(t, p)
         return self.steps
 
-    def tile(self, index: tuple[int, int, int], only_slice: int | None = None) -> None:
-        """Append the steps of one tile; only_slice: of this slice of output channels only."""
-        self.set_regions(index)
-        self.tiles, self.packed = {}, {}
-        if len(self.plan.layers) == 1 and self.plan.layers[0].kind == "conv":
-            self.single(self.plan.layers[0], only_slice)
+    def tile(self, index: tuple[int, int, int], part: Interval | None = None) -> None:
+        """Append the steps of one tile, or of one part of its output channels."""
+        if index != self.index:
+            self.kept = {}
+        self.set_regions(index, part)
+        self.tiles, self.copies = {}, {}
+        if self.plan.ic_slices:
+            self.partial_sums(self.plan.layers[0])
         else:
             for layer in self.plan.layers:
                 self.layer(layer)
 
-    def set_regions(self, index: tuple[int, int, int]) -> None:
+    def set_regions(self, index: tuple[int, int, int], part: Interval | None) -> None:
         """Regions of all tensors of the group for tile (i, j, k)."""
-        self.index = index
+        self.index, self.part = index, part
         layers, sinks = self.plan.layers, self.sinks
         tn, th, tw = self.plan.tiles
         rows = tile_regions(layers, sinks, th, index[1], 0)
         cols = tile_regions(layers, sinks, tw, index[2], 1)
         n = split(sinks[0].shape[0], tn, index[0])
-        self.regions = {t: Region(n, (0, t.shape[1]), rows[t], cols[t]) for t in rows}
+        channels = {t: (0, t.shape[1]) for t in rows}
+        if part is not None:
+            whole = {layer.inputs[0] for layer in layers if layer.kind == "conv"}
+            channels = {t: c if t in whole else part for t, c in channels.items()}
+        self.regions = {t: Region(n, channels[t], rows[t], cols[t]) for t in rows}
 
     # ---- tiles in local memory
     @property
@@ -70,10 +75,14 @@ class StepBuilder:
         return Tile(tensor, region, buffer, 0, plane, groups, itemsize)
 
     def load_tile(self, tensor: Tensor) -> Tile:
-        """The tile of a tensor that comes from DDR; it is loaded for the next step."""
+        """The tile of a tensor that comes from DDR; it is loaded for the next step unless it is there already."""
+        key = (tensor, self.regions[tensor])
+        if key in self.kept:
+            self.tiles[tensor] = self.kept[key]
+            return self.kept[key]
         tile = self.concat_place(tensor) or self.new_tile(tensor, self.regions[tensor])
         tile.buffer.loaded = True
-        self.tiles[tensor] = tile
+        self.tiles[tensor] = self.kept[key] = tile
         self.waiting.append(Load(tile.buffer, tile=tile))
         return tile
 
@@ -81,7 +90,8 @@ class StepBuilder:
         """Tile and region of input x for the layer's output region; packed for a convolution."""
         tile = self.tiles.get(x) or self.load_tile(x)
         out = self.regions[layer.output]
-        region = Region(out.n, (0, x.shape[1]), needed_of(layer, x, out.h, 0), needed_of(layer, x, out.w, 1))
+        channels = (0, x.shape[1]) if layer.kind == "conv" or x.shape[1] != layer.output.shape[1] else out.c
+        region = Region(out.n, channels, needed_of(layer, x, out.h, 0), needed_of(layer, x, out.w, 1))
         if layer.kind == "conv":
             tile = self.pack(tile, region, layer)
         return tile, region
@@ -92,11 +102,11 @@ class StepBuilder:
         if tile.region == region and dense:
             return tile
         key = (tile.tensor, region)
-        if key not in self.packed:
+        if key not in self.copies:
             copy = self.new_tile(tile.tensor, region, f"{tile.tensor.name}.packed")
-            self.packed[key] = copy
+            self.copies[key] = copy
             self.finish(Compute("copy", layer, copy, region, [(tile, region)]))
-        return self.packed[key]
+        return self.copies[key]
 
     def output(self, layer: Layer) -> Tile:
         """The tile that a layer writes: a place in the concat that follows, or one of its own."""
@@ -151,30 +161,29 @@ class StepBuilder:
             self.concat(layer)
         else:
             use = self.plan.weights.get(layer)
-            slices = use.slices if use else [(0, layer.output.shape[1])]
             full = self.regions[layer.output]
-            for s, oc in enumerate(slices):
+            for oc in use.slices if use and self.part is None else [full.c]:
                 ins = [self.input(layer, x) for x in layer.inputs]
-                piece, buffer = self.weights(layer, s, oc, (0, layer.inputs[0].shape[1]), use)
+                piece, buffer = self.weights(layer, oc, (0, layer.inputs[0].shape[1]), use)
                 region = Region(full.n, oc, full.h, full.w)
                 self.finish(Compute(layer.kind, layer, self.output(layer), region, ins, piece, buffer))
         if layer.output in self.sinks:
             tile = self.tiles[layer.output]
             self.store(tile, self.own_part(layer.output))
 
-    def weights(self, layer: Layer, key: int, oc: Interval, ic: Interval,
+    def weights(self, layer: Layer, oc: Interval, ic: Interval,
                 use: WeightUse | None) -> tuple[WeightSlice | None, Buffer | None]:  # fmt: skip
         """The slice of constants for the next step and its buffer; loaded unless it is there already."""
         if use is None:
             return None, None
         size = self.backend.weight_bytes(layer, oc[1] - oc[0], ic[1] - ic[0])
         piece = WeightSlice(layer, oc, ic, size)
-        if use.resident and (layer, key) in self.resident:
-            return piece, self.resident[layer, key]
+        if use.resident and (layer, oc, ic) in self.resident:
+            return piece, self.resident[layer, oc, ic]
         buffer = Buffer(f"{layer.name}.weights", size, self.now, self.now, True, long_lived=use.resident, constant=True)
         self.waiting.append(Load(buffer, weights=piece))
         if use.resident:
-            self.resident[layer, key] = buffer
+            self.resident[layer, oc, ic] = buffer
         return piece, buffer
 
     def concat(self, layer: Layer) -> None:
@@ -205,27 +214,18 @@ class StepBuilder:
         return Region(full.n, full.c, split(t.shape[2], th, self.index[1]), split(t.shape[3], tw, self.index[2]))
 
     # ---- a group of one convolution
-    def single(self, layer: Layer, only_slice: int | None) -> None:
-        """Every slice of output channels is a tile and a store of its own; sums over input-channel slices."""
-        use, x, y = self.plan.weights[layer], layer.inputs[0], layer.output
-        full = self.regions[y]
-        source = self.regions[x]
-        pieces = self.plan.ic_slices
-        for s, oc in enumerate(use.slices):
-            if only_slice is not None and s != only_slice:
-                continue
-            region = Region(full.n, oc, full.h, full.w)
-            out = None
-            for i, ic in enumerate(pieces or [(0, x.shape[1])]):
-                if pieces:
-                    tile = self.new_tile(x, Region(source.n, ic, source.h, source.w))
-                    tile.buffer.loaded = True
-                    self.waiting.append(Load(tile.buffer, tile=tile))
-                else:
-                    tile, _ = self.input(layer, x)
-                weights, buffer = self.weights(layer, s * len(pieces or [0]) + i, oc, ic, use)
-                out = out or self.new_tile(y, region, planes=4 if pieces else 1)
-                where = "only" if not pieces else "first" if i == 0 else "last" if i == len(pieces) - 1 else "middle"
-                self.finish(Compute("conv", layer, out, region, [(tile, tile.region)], weights, buffer, where))
-            assert out is not None
-            self.store(out, region)
+    def partial_sums(self, layer: Layer) -> None:
+        """One convolution over slices of its input channels: 32-bit partial sums in four byte planes."""
+        use, x, y, pieces = self.plan.weights[layer], layer.inputs[0], layer.output, self.plan.ic_slices
+        region, source = self.regions[y], self.regions[x]
+        out = None
+        for i, ic in enumerate(pieces):
+            tile = self.new_tile(x, Region(source.n, ic, source.h, source.w))
+            tile.buffer.loaded = True
+            self.waiting.append(Load(tile.buffer, tile=tile))
+            weights, buffer = self.weights(layer, region.c, ic, use)
+            out = out or self.new_tile(y, region, planes=4)
+            where = "first" if i == 0 else "last" if i == len(pieces) - 1 else "middle"
+            self.finish(Compute("conv", layer, out, region, [(tile, tile.region)], weights, buffer, where))
+        assert out is not None
+        self.store(out, region)

@@ -164,9 +164,9 @@ def _prelu(piece: WeightSlice, lanes: int) -> list[_Part]:
     _, slope, multiplier, shift = piece.layer.op.operands
     assert slope is not None and slope.data is not None and multiplier is not None and shift is not None
     sel = slice(*piece.oc)
-    channels = piece.oc[1] - piece.oc[0]
     params = parameters(None, multiplier.data[sel], shift.data[sel])
-    return [_Part(0, 16, slope.data[sel].view(np.uint8).reshape(-1, 1)), _Part(-(-channels // lanes) * 16, 5, params)]
+    rows = slope.data[sel].view(np.uint8).reshape(-1, 1)
+    return [_Part(0, 16, rows), _Part(-(-len(rows) // lanes) * 16, 5, params)]
 
 
 def dequantize_tables(layer: Layer) -> bytes:

@@ -1,0 +1,111 @@
+"""A quick look at a group: memory and busy times of a tile from sizes alone, without making its steps.
+
+The search tries many tilings; this sorts out what can not fit and what is clearly slow. cost.py judges the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .layers import Layer, Tensor
+from .plan import group_tensors
+from .program import Backend
+
+
+@dataclass
+class Glance:
+    """peak: bytes of local memory; time: cycles of the whole group if the engines overlap as far as memory allows."""
+
+    peak: int
+    time: float
+
+
+class Quick:
+    """Arrays of a group, made once; `look` is called for every tiling."""
+
+    def __init__(self, layers: list[Layer], backend: Backend):
+        self.layers, self.backend = layers, backend
+        sources, sinks = group_tensors(layers)
+        self.sinks, self.sources = sinks, sources
+        tensors: dict[Tensor, int] = {}
+        for layer in layers:
+            for t in (*layer.inputs, layer.output):
+                tensors.setdefault(t, len(tensors))
+        self.tensors = list(tensors)
+        self.number = tensors
+        self.ins = [[tensors[x] for x in layer.inputs] for layer in layers]
+        self.outs = [tensors[layer.output] for layer in layers]
+        self.first = [len(layers)] * len(tensors)
+        self.last = [-1] * len(tensors)
+        for k, layer in enumerate(layers):
+            for i in (*self.ins[k], self.outs[k]):
+                self.first[i], self.last[i] = min(self.first[i], k), max(self.last[i], k)
+        members = set(layers)
+        self.placed = {tensors[x] for layer in layers if layer.kind == "concat" for x in layer.inputs if x.producer in members}
+        self.blobs = [backend.weight_bytes(layer, layer.output.shape[1], layer.inputs[0].shape[1]) for layer in layers]
+        self.itemsize = [backend.local_itemsize(t) for t in self.tensors]
+        self.whole = {self.ins[k][0] for k, layer in enumerate(layers) if layer.kind == "conv"}
+        self.axis_cache: dict[tuple[int, int], list[int]] = {}
+
+    def lengths(self, axis: int, parts: int) -> list[int]:
+        """Rows (columns) of every tensor in the largest inner tile."""
+        key = (axis, parts)
+        if key not in self.axis_cache:
+            lo = [-1] * len(self.tensors)
+            hi = [-1] * len(self.tensors)
+            for t in self.sinks:
+                size = t.shape[2 + axis]
+                length = -(-size // parts)
+                start = min((size - length) // 2, size - length) if parts > 1 else 0
+                lo[self.number[t]], hi[self.number[t]] = start, start + length
+            for k in range(len(self.layers) - 1, -1, -1):
+                w = self.layers[k].window
+                o = self.outs[k]
+                a = lo[o] * w.strides[axis] - w.pads[axis]
+                b = (hi[o] - 1) * w.strides[axis] - w.pads[axis] + w.extent[axis]
+                for i in self.ins[k]:
+                    size = self.tensors[i].shape[2 + axis]
+                    a1, b1 = max(a, 0), min(max(b, a + 1), size)
+                    lo[i], hi[i] = (a1, b1) if hi[i] < 0 else (min(lo[i], a1), max(hi[i], b1))
+            self.axis_cache[key] = [h - low for low, h in zip(lo, hi, strict=True)]
+        return self.axis_cache[key]
+
+    def look(self, tiles: tuple[int, int, int], part: int, parts: int, outer: bool, stream: int) -> Glance:
+        """part: output channels of a part (0: whole) of `parts`; outer: parts are the outer loop; stream: bytes of a
+        streamed slice of constants (0: all constants resident, or whole when there is one tile)."""
+        b, (tn, th, tw) = self.backend, tiles
+        rows, cols = self.lengths(0, th), self.lengths(1, tw)
+        n = -(-self.sinks[0].shape[0] // tn)
+        count = tn * th * tw
+        sizes, shapes = [], []
+        for i, t in enumerate(self.tensors):
+            c = t.shape[1] if not part or i in self.whole else part
+            shapes.append((n, c, rows[i], cols[i]))
+            groups = -(-c // b.lanes)
+            sizes.append(0 if i in self.placed else n * groups * b.plane_bytes(rows[i], cols[i], self.itemsize[i]))
+        blobs = self.blobs if not part else [
+            z and b.weight_bytes(layer, part, layer.inputs[0].shape[1]) for z, layer in zip(self.blobs, self.layers, strict=True)]
+        many = count > 1 and (outer or not part) and not stream
+        constants = sum(blobs) if many else 0
+        peak, tiu = 0, 0.0
+        for k, layer in enumerate(self.layers):
+            live = sum(sizes[i] for i in range(len(sizes)) if self.first[i] <= k <= self.last[i])
+            own = 0 if many else min(blobs[k], stream) if stream else blobs[k]
+            shape = shapes[self.outs[k]]
+            peak = max(peak, live + own + b.temp_bytes(layer, shape))
+            if layer.kind != "concat":
+                tiu += b.compute_cycles(layer.kind, layer, shape, shapes[self.ins[k][0]][1], False)
+        peak += constants
+        loads = sum(b.transfer_cycles(shapes[self.number[t]], t, False) for t in self.sources)
+        stores = sum(b.transfer_cycles(shapes[self.number[t]], t, True) for t in self.sinks)
+        weights = sum(b.weight_cycles(z) for z in blobs if z)
+        again = 1 if many or (part and outer) else count
+        if part:
+            dma = count * (loads * (parts if outer and count > 1 else 1) + stores * parts) + weights * parts * again
+        else:
+            dma = count * (loads + stores) + weights * again
+        total = tiu * count * parts
+        slack = b.local_bytes - peak
+        need = max((sizes[self.number[t]] for t in self.sources), default=0)
+        hidden = 1.0 if slack >= need else 0.6
+        return Glance(peak, max(total, dma) + (1 - hidden) * min(total, dma) + 0.08 * dma)
