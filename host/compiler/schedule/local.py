@@ -59,13 +59,13 @@ class LocalMemory:
         return sorted(found)
 
     # ---- results and constants of a whole group
-    def place_fixed(self, b: Buffer) -> None:
-        """The lowest place (long-lived: the highest) that is free during the life of b; if possible one that no store
-        still reads."""
+    def place_fixed(self, b: Buffer, tight: bool = False) -> None:
+        """The lowest place (long-lived: the highest) that is free during the life of b; if possible (tight: not tried)
+        one that no store still reads."""
         drain = [(p.addr, p.addr + p.size) for p in self.draining[b.first]]
         taken = self.busy(b.first, b.last)
         at_first = self.busy(b.first, b.first) if b.temp else []
-        for avoid in (drain, []):
+        for avoid in ([],) if tight else (drain, []):
             addr = self.find(b, sorted(taken + avoid), at_first, avoid)
             if addr is not None:
                 b.addr, b.slot = addr, b.first
@@ -154,19 +154,24 @@ def step_buffers(steps: list[Step]) -> list[Buffer]:
     return list(found)
 
 
-def place_group(memory: LocalMemory, steps: list[Step], start: int) -> None:
-    """Place all buffers of a group whose first step is number `start`; NoSpaceError leaves the memory as it was."""
+def place_group(memory: LocalMemory, steps: list[Step], start: int, tight: bool = False) -> None:
+    """Place all buffers of a group whose first step is number `start`; NoSpaceError leaves the memory as it was.
+
+    tight: for groups that need nearly all of the memory: everything as low as possible, the longest-lived first, without
+    regard to the stores and loads that could run meanwhile."""
     memory.grow(start + len(steps))
     buffers = step_buffers(steps)
     _note_sources(memory, steps)
-    fixed = [b for b in buffers if b.long_lived or not b.loaded]
+    fixed = [b for b in buffers if tight or b.long_lived or not b.loaded]
     turn = dict(memory.turn)
     try:
-        for b in sorted(fixed, key=lambda b: (not b.long_lived, -b.size - b.temp, b.first)):
-            memory.place_fixed(b)
+        for b in sorted(fixed, key=lambda b: (not b.long_lived, tight and b.first - b.last, -b.size - b.temp, b.first)):
+            memory.place_fixed(b, tight)
         for b in buffers:
             if b.long_lived:
                 hoist_fixed(memory, b)
+            elif b.loaded and tight:
+                memory.turn[b.constant] = b.slot
             elif b.loaded:
                 memory.place_load(b)
     except NoSpaceError:

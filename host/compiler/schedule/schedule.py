@@ -41,13 +41,9 @@ def _place(plan: Plan, g: int, start: int, memory: LocalMemory, search: Search,
         return plan, []
     limit = search.limit
     for _ in range(12):
-        steps = StepBuilder(plan, backend, g).build()
-        shift(steps, start)
-        try:
-            place_group(memory, steps, start)
+        steps = _steps(plan, g, start, memory, backend)
+        if steps is not None:
             return plan, steps
-        except NoSpaceError:
-            pass
         limit *= 0.9
         smaller = search.plan(plan.layers, limit)
         if smaller is None:
@@ -55,7 +51,21 @@ def _place(plan: Plan, g: int, start: int, memory: LocalMemory, search: Search,
         plan = smaller
     if len(plan.layers) > 1:
         return None
+    steps = _steps(plan, g, start, memory, backend, tight=True)
+    if steps is not None:
+        return plan, steps
     raise InternalError(f"layer {plan.layers[0].name}: no place in local memory for a plan that fits by size")
+
+
+def _steps(plan: Plan, g: int, start: int, memory: LocalMemory, backend: Backend, tight: bool = False) -> list[Step] | None:
+    """The steps of a plan with addresses; None if a buffer finds no place."""
+    steps = StepBuilder(plan, backend, g).build()
+    shift(steps, start)
+    try:
+        place_group(memory, steps, start, tight)
+    except NoSpaceError:
+        return None
+    return steps
 
 
 def shift(steps: list[Step], start: int) -> None:
