@@ -227,3 +227,76 @@ def dequantize(net: Sampler) -> list[Value]:
 def float_to_float(net: Sampler) -> list[Value]:
     x = net.quantize(net.input(*net.shape(8000), dtype="f32"))
     return [net.dequantize(net.random_conv(x))]
+
+
+# ---- graphs
+def random_graph(name: str, chip: Chip, layers: int | None = None) -> Graph:
+    """A graph of 5 to 15 layers with branches, residual additions, concats and several outputs."""
+    net = Sampler(chip, name)
+    n, c, h, w = net.pick((1, 1, 2, 3, 4)), *(net.pick(s) for s in (CHANNELS[:13], SIZES, SIZES))
+    floats = net.chance(0.3)
+    x = net.input(n, c, h, w, dtype="f32" if floats else "i8")
+    values = [net.quantize(x) if floats else x]
+    if net.chance(0.3):
+        values.append(net.input(n, net.pick(CHANNELS[:13]), h, w))
+    count = int(net.rng.integers(5, 16)) if layers is None else layers
+    while len(values) < count + 1:
+        recent = values[-1] if net.chance(0.6) else net.pick(values)
+        values.append(grow(net, recent, values))
+    unused = [v for v in values if not v.uses and v.owner is not None and not is_input(v)]
+    outputs = unused or [values[-1]]
+    inner = [v for v in values if v.uses and not is_input(v)]
+    if inner and net.chance(0.4):
+        outputs.append(net.pick(inner))
+    if floats and net.chance(0.7):
+        outputs[0] = net.dequantize(outputs[0])
+    return net.done(*outputs)
+
+
+def is_input(v: Value) -> bool:
+    return v.owner is not None and v.owner.op_name() in ("tpu.Input", "tpu.Quantize")
+
+
+def grow(net: Sampler, x: Value, values: list[Value]) -> Value:
+    """One more layer on x; with partners of fitting shape among the values."""
+    same = [v for v in values if v.shape == x.shape]
+    beside = [v for v in values if (v.shape[0], v.shape[2:]) == (x.shape[0], x.shape[2:])]
+    small = x.type.count < 40_000
+    kind = net.pick(("conv", "conv", "conv", "point", "depthwise", "depthwise", "pool", "add", "add", "concat",
+                     "concat", "mul", "unary", "unary", "grouped", "reshape"))  # fmt: skip
+    if kind == "add" and (len(same) > 1 or net.chance(0.3)):
+        return net.add(x, net.pick(same), relu=net.chance())
+    if kind == "mul" and len(same) > 1:
+        return net.mul(x, net.pick(same), net.chance())
+    if kind == "mul":
+        return net.mul(x, net.conv(net.avg_pool(x, x.shape[2:]), x.shape[1]))
+    if kind == "concat" and small:
+        return net.concat(*(net.pick(beside) for _ in range(net.pick((1, 2, 3)))), x)
+    if kind == "depthwise":
+        keep = net.chance(0.6)
+        k = net.pick((3, 5)) if keep else 2
+        pads = (k // 2,) * 4 if keep else (0, 1, 1, 0)
+        return net.depthwise(x, (k, k), pads=pads, strides=(1, 1) if keep else (2, 2), relu=net.chance())
+    if kind == "pool" and min(x.shape[2:]) > 1:
+        pool = net.max_pool if net.chance() else net.avg_pool
+        if net.chance(0.6):
+            return pool(x, (3, 3), (1, 1), (1, 1, 1, 1), relu=net.chance(0.2))
+        return pool(x, (2, 2), (2, 2))
+    if kind == "unary":
+        return net.pick((net.relu, net.leaky_relu, net.prelu, net.requant))(x)
+    if kind == "grouped" and x.shape[1] % 2 == 0 and x.shape[1] > 2:
+        return net.conv(x, x.shape[1], (3, 3), pads=(1, 1, 1, 1), group=2, relu=net.chance())
+    if kind == "reshape" and net.chance(0.4):
+        n, c, h, w = x.shape
+        return net.reshape(x, *net.pick(((n, c, 1, h * w), (n, c, w, h), (n, c * h, 1, w))))
+    if kind == "point":
+        return net.conv(x, net.pick(CHANNELS[:13]), relu=net.chance())
+    return net.random_conv(x) if net.chance(0.4) else same_conv(net, x)
+
+
+def same_conv(net: Sampler, x: Value) -> Value:
+    """A 3x3 convolution that keeps the map, and often the channels (so that additions find partners)."""
+    oc = x.shape[1] if net.chance() else net.pick(CHANNELS[:13])
+    if x.type.count * oc * 9 > MACS:
+        oc = 8
+    return net.conv(x, oc, (3, 3), pads=(1, 1, 1, 1), relu=net.chance())

@@ -4,12 +4,15 @@ runtime and simulator, the vendor's runtime and emulator. They must agree to the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
 
 import numpy as np
 from nets import inputs
 from tpuforge.compiler.chip import Chip
 from tpuforge.compiler.emit.cv18xx import Compiled, compile_graph
+from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
 from tpuforge.compiler.format import cvimodel
 from tpuforge.compiler.ir import Graph
 from tpuforge.compiler.tpu import interpreter
@@ -61,3 +64,20 @@ def check(graph: Graph, chip: Chip, *runners: Runner, seed: int = 0, **options) 
         problem = difference(expected, run(model, arrays))
         assert not problem, f"{run.__name__} on {chip.name}: {problem}"
     return result
+
+
+@contextmanager
+def local_memory(size: int | None) -> Iterator[None]:
+    """Let the scheduler believe that a lane has `size` bytes, so that small layers are cut into
+    many tiles; the files run on the real chip all the same."""
+    if size is None:
+        yield
+        return
+    original = Cv18xxBackend.__init__
+
+    def small(self: Cv18xxBackend, chip: Chip) -> None:
+        original(self, chip)
+        self.local_bytes = size
+
+    with patch.object(Cv18xxBackend, "__init__", small):
+        yield
