@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "stream.h"
+#include "unpack.h"
 
 #define BLOCK 16
 #define CHUNK_BLOCKS 64
@@ -61,73 +62,6 @@ static uint8_t exponent_value(int u, const stream_header *h) {
 
 /* ---- decoding ---- */
 
-typedef struct {
-    const uint8_t *p;
-    uint64_t bits, at; /* length, position */
-} bit_reader;
-
-/* At least 56 bits from the current position, zeros behind the end. */
-static uint64_t peek(const bit_reader *r) {
-    const uint64_t byte = r->at >> 3, size = r->bits >> 3;
-    uint64_t v = 0;
-    if (byte + 8 <= size) {
-        v = load32(r->p + byte) | (uint64_t)load32(r->p + byte + 4) << 32;
-    } else {
-        for (uint64_t i = 0; i < 8 && byte + i < size; i++) {
-            v |= (uint64_t)r->p[byte + i] << 8 * i;
-        }
-    }
-    return v >> (r->at & 7);
-}
-
-/* Bytes 0 or 1 from 8 bits. */
-static inline uint64_t spread(uint64_t bits8) {
-    const uint64_t v = (bits8 * UINT64_C(0x0101010101010101)) & UINT64_C(0x8040201008040201);
-    return (v + UINT64_C(0x7F7F7F7F7F7F7F7F)) >> 7 & UINT64_C(0x0101010101010101);
-}
-
-static unsigned trailing_zeros(uint64_t v) {
-#if defined(__GNUC__)
-    return (unsigned)__builtin_ctzll(v);
-#else
-    unsigned n = 0;
-    while (!(v & 1)) {
-        v >>= 1;
-        n++;
-    }
-    return n;
-#endif
-}
-
-/* 16 symbols of one block. */
-static void decode_block(bit_reader *r, unsigned map, int guarded, uint8_t sym[BLOCK]) {
-    const unsigned k = map >> 5, unary = 16 + (map & 31);
-    uint64_t lo = 0, hi = 0;
-    if (k >= 6) {
-        for (unsigned i = 0; i < BLOCK; i += 4, r->at += 32) {
-            const uint32_t v = (uint32_t)peek(r);
-            for (unsigned q = 0; q < 4; q++) {
-                sym[i + q] = (uint8_t)(v >> 8 * q);
-            }
-        }
-        return;
-    }
-    for (unsigned p = 0; p < k; p++, r->at += 16) {
-        const uint64_t v = peek(r);
-        lo |= spread(v & 255) << p;
-        hi |= spread(v >> 8 & 255) << p;
-    }
-    r->at += guarded && k > 0 ? 4 : 0;
-    uint64_t v = peek(r) & ((UINT64_C(1) << unary) - 1);
-    for (unsigned i = 0; i < BLOCK; i++) {
-        const unsigned q = v ? trailing_zeros(v) : 0;
-        v = v >> q >> 1;
-        const uint64_t low = (i < 8 ? lo : hi) >> 8 * (i & 7);
-        sym[i] = (uint8_t)(low | q << k);
-    }
-    r->at += unary;
-}
-
 static int read_header(const uint8_t *p, uint64_t size, stream_header *h) {
     if (size < 16) {
         return 0;
@@ -138,27 +72,34 @@ static int read_header(const uint8_t *p, uint64_t size, stream_header *h) {
     return 1;
 }
 
-/* Elements of a chunk of blocks. */
-static void decode_blocks(bit_reader *r, const uint8_t *map, unsigned blocks,
-                          const stream_header *h, const uint8_t table[256], uint8_t *out) {
+/* Elements of a chunk of bf16 blocks: after each block's symbols the raw bytes of its elements. */
+static void decode_bf16(bit_reader *r, const uint8_t *map, unsigned blocks, const stream_header *h,
+                        const uint8_t table[256], uint8_t *out) {
     uint8_t sym[BLOCK];
     for (unsigned b = 0; b < blocks; b++) {
-        decode_block(r, map[b], h->bf16 && h->guard, sym);
-        if (!h->bf16) {
-            for (unsigned i = 0; i < BLOCK; i++) {
-                out[i] = table[sym[i]];
-            }
-            out += BLOCK;
-            continue;
-        }
+        unpack_block(r, map[b], h->guard, sym);
         for (unsigned i = 0; i < BLOCK; i++, out += 2) {
             const uint32_t x = table[sym[i]];
             uint32_t raw = 0;
             if (!(h->guard && x == 0)) {
-                raw = peek(r) & 255;
+                raw = peek_bits(r) & 255;
                 r->at += 8;
             }
             store16(out, (raw & 128) << 8 | x << 7 | (raw & 127));
+        }
+    }
+}
+
+static void decode_int8(const kernel_set *k, bit_reader *r, const uint8_t *map, unsigned blocks,
+                        const stream_header *h, const uint8_t table[256], uint8_t *out) {
+    k->unpack(out, map, blocks, r);
+    if (h->is_signed && h->bias0 == 0 && h->bias1 == 0) {
+        for (unsigned i = 0; i < blocks * BLOCK; i++) {
+            out[i] = (uint8_t)(out[i] >> 1 ^ -(out[i] & 1));
+        }
+    } else if (h->is_signed) {
+        for (unsigned i = 0; i < blocks * BLOCK; i++) {
+            out[i] = table[out[i]];
         }
     }
 }
@@ -189,7 +130,11 @@ int exec_decompress(const exec_ctx *x, const tdma_cmd *d) {
     walker_open(&to, x, d, &d->dst);
     for (uint64_t b = 0; b < blocks; b += CHUNK_BLOCKS) {
         const unsigned count = blocks - b < CHUNK_BLOCKS ? (unsigned)(blocks - b) : CHUNK_BLOCKS;
-        decode_blocks(&r, p + 16 + b, count, &h, table, out);
+        if (h.bf16) {
+            decode_bf16(&r, p + 16 + b, count, &h, table, out);
+        } else {
+            decode_int8(kernels_get(), &r, p + 16 + b, count, &h, table, out);
+        }
         uint64_t have = (uint64_t)count * BLOCK < left ? (uint64_t)count * BLOCK : left;
         left -= have;
         for (const uint8_t *q = out; have;) {

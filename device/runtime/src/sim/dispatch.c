@@ -9,12 +9,13 @@
 static int cpu_has(const kernel_set *k) {
 #if defined(__x86_64__)
     if (k == &kernels_avx2) {
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        return __builtin_cpu_supports("avx2");
     }
     if (k == &kernels_avx512vnni) {
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vnni");
+               __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
+               __builtin_cpu_supports("avx512vbmi2");
     }
 #endif
     return k == &kernels_scalar;

@@ -36,6 +36,12 @@ typedef struct {
     int32_t constant;
 } arith_job;
 
+/* A bit string, least significant bit first (hw/cv18xx-tdma.md section 6). */
+typedef struct {
+    const uint8_t *p;
+    uint64_t bits, at; /* length, position */
+} bit_reader;
+
 typedef struct {
     const char *name;
     void (*pack4)(uint32_t *dst, const uint8_t *const p[4], size_t n, uint32_t flip);
@@ -57,6 +63,8 @@ typedef struct {
     void (*post8)(uint8_t *dst, const int32_t *acc, size_t n, const post_stage *p);
     void (*arith_row)(const arith_job *j, size_t n);
     void (*lookup8)(uint8_t *dst, const uint8_t *src, size_t n, const uint8_t *table);
+    /* 16 symbols of each of `blocks` compressed blocks without zero guard */
+    void (*unpack)(uint8_t *sym, const uint8_t *map, size_t blocks, bit_reader *r);
 } kernel_set;
 
 extern const kernel_set kernels_scalar;

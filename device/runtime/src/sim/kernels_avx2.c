@@ -3,9 +3,9 @@
 #if defined(__x86_64__)
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
 #else
-#pragma GCC target("avx2,fma")
+#pragma GCC target("avx2")
 #endif
 
 #include <immintrin.h>
@@ -213,6 +213,7 @@ const kernel_set kernels_avx2 = {
     .post8 = avx2_post8,
     .arith_row = generic_arith_row,
     .lookup8 = generic_lookup8,
+    .unpack = generic_unpack,
 };
 
 #if defined(__clang__)

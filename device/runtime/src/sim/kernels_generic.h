@@ -5,6 +5,7 @@
 
 #include "bf16.h"
 #include "kernels.h"
+#include "unpack.h"
 
 #define UNUSED_OK __attribute__((unused))
 
@@ -173,6 +174,13 @@ static UNUSED_OK void generic_lookup8(uint8_t *dst, const uint8_t *src, size_t n
                                       const uint8_t *table) {
     for (size_t i = 0; i < n; i++) {
         dst[i] = table[src[i]];
+    }
+}
+
+static UNUSED_OK void generic_unpack(uint8_t *sym, const uint8_t *map, size_t blocks,
+                                     bit_reader *r) {
+    for (size_t b = 0; b < blocks; b++) {
+        unpack_block(r, map[b], 0, sym + b * BLOCK);
     }
 }
 

@@ -19,4 +19,5 @@ const kernel_set kernels_scalar = {
     .post8 = generic_post8,
     .arith_row = generic_arith_row,
     .lookup8 = generic_lookup8,
+    .unpack = generic_unpack,
 };

@@ -4,10 +4,12 @@
 
 #if defined(__clang__)
 #pragma clang attribute push(                                                                    \
-    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma"))),           \
+    __attribute__((target(                                                                       \
+        "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512vbmi2,avx2"))),          \
     apply_to = function)
 #else
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,prefer-vector-width=512")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512vbmi2,avx2")
+#pragma GCC target("prefer-vector-width=512")
 #endif
 
 #include <immintrin.h>
@@ -271,6 +273,45 @@ static void vnni_pack4(uint32_t *dst, const uint8_t *const p[4], size_t n, uint3
     }
 }
 
+/* 16 symbols per step: the positions of the one bits of the unary part, their distances, and the
+ * low bit planes as masks. */
+static void vnni_unpack(uint8_t *sym, const uint8_t *map, size_t blocks, bit_reader *r) {
+    const __m512i index = _mm512_set_epi8(
+        63, 62, 61, 60, 59, 58, 57, 56, 55, 54, 53, 52, 51, 50, 49, 48, 47, 46, 45, 44, 43, 42, 41,
+        40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18,
+        17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    for (size_t b = 0; b < blocks; b++, sym += BLOCK) {
+        const unsigned k = map[b] >> 5, unary = 16 + (map[b] & 31);
+        const uint64_t byte = r->at >> 3;
+        if (k >= 6 || byte + 32 > r->bits >> 3) {
+            unpack_block(r, map[b], 0, sym);
+            continue;
+        }
+        __m128i low = _mm_setzero_si128();
+        for (unsigned p = 0; p < k; p++, r->at += 16) {
+            uint32_t v;
+            memcpy(&v, r->p + (r->at >> 3), 4);
+            const __mmask16 plane = (__mmask16)(v >> (r->at & 7));
+            low = _mm_or_si128(low, _mm_maskz_set1_epi8(plane, (char)(1 << p)));
+        }
+        uint64_t v;
+        memcpy(&v, r->p + (r->at >> 3), 8);
+        v = (v >> (r->at & 7)) & ((UINT64_C(1) << unary) - 1);
+        r->at += unary;
+        const int ones = __builtin_popcountll(v);
+        const __m128i at = _mm512_castsi512_si128(_mm512_maskz_compress_epi8(v, index));
+        const __m128i before = _mm_alignr_epi8(at, _mm_set1_epi8(-1), 15);
+        __m128i q = _mm_sub_epi8(_mm_sub_epi8(at, before), _mm_set1_epi8(1));
+        if (ones < BLOCK) { /* damaged stream: like the portable code, no zeros after the last */
+            q = _mm_maskz_mov_epi8((__mmask16)((1u << ones) - 1), q);
+        }
+        /* bytes shifted left by k < 6 within 16-bit elements, strays masked off */
+        const __m128i high = _mm_and_si128(_mm_sll_epi16(q, _mm_cvtsi32_si128((int)k)),
+                                           _mm_set1_epi8((char)(0xFF << k)));
+        _mm_storeu_si128((__m128i *)(void *)sym, _mm_or_si128(low, high));
+    }
+}
+
 const kernel_set kernels_avx512vnni = {
     .name = "avx512vnni",
     .pack4 = vnni_pack4,
@@ -286,6 +327,7 @@ const kernel_set kernels_avx512vnni = {
     .post8 = vnni_post8,
     .arith_row = generic_arith_row,
     .lookup8 = generic_lookup8,
+    .unpack = vnni_unpack,
 };
 
 #if defined(__clang__)
