@@ -28,16 +28,20 @@ def top_names(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def run_original(
-    model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], wanted: list[str]
+    model: onnx.ModelProto,
+    inputs: Mapping[str, np.ndarray],
+    wanted: list[str],
+    renamed: Mapping[str, str] | None = None,
 ) -> dict[str, np.ndarray]:
     """The float values of those of `wanted` (names of a Top graph) that the original model also
     has.
 
     inputs: arrays under the names of the model's inputs; their shapes replace the declared ones.
+    renamed: value -> tensor where the name misleads (passes.origins).
     """
     import onnxruntime as ort
 
-    known = top_names(model)
+    known = top_names(model) | dict(renamed or {})
     found = {n: known[n] for n in wanted if n in known}
     changed = onnx.ModelProto()
     changed.CopyFrom(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from frontend.models import check, model, one
 from onnx import TensorProto, helper
@@ -78,7 +79,7 @@ def test_matmul_and_bias_are_one():
         {"w": f32(4, 5), "b": f32(5)},
     )
     graph = check(m)
-    assert [o.name for o in graph.ops] == ["x", "y_Add"]
+    assert [o.name for o in graph.ops] == ["x", "y_Gemm"]
 
 
 @pytest.mark.parametrize("opset", [7, 9, 14, 15, 22])
@@ -140,11 +141,18 @@ def test_max_pool(attrs, size, opset):
     check(one("MaxPool", [2, 3, *size], opset=opset, **attrs))
 
 
+#: before 1.24 it divides wrongly where ceil_mode or auto_pad adds positions behind padding that counts
+OLD_ONNXRUNTIME = tuple(int(n) for n in ort.__version__.split(".")[:2]) < (1, 24)
+
+
 @pytest.mark.parametrize("attrs", POOLS, ids=str)
 @pytest.mark.parametrize("size", [(7, 8), (10, 13)])
 @pytest.mark.parametrize("include", [0, 1])
 @pytest.mark.parametrize("opset", [11, 19])
 def test_average_pool(attrs, size, include, opset):
+    reaches = attrs.get("ceil_mode") or "SAME" in attrs.get("auto_pad", "")
+    if include and reaches and OLD_ONNXRUNTIME:
+        pytest.skip(f"onnxruntime {ort.__version__} divides averages over padding wrongly")
     check(one("AveragePool", [2, 3, *size], opset=opset, count_include_pad=include, **attrs))
 
 

@@ -17,6 +17,7 @@ from tpuforge.compiler.passes import (
     merge_permute,
     merge_pointwise,
     merge_reshape,
+    move_relu,
     pipeline,
     rename_permute,
 )
@@ -174,11 +175,25 @@ def test_relu_that_stays():
         fuse_relu,
         expected=["Conv", "Relu", "Add"],
     )
-    n = Net(1, 4, 6, 6).op(top.MaxPool, kernel_shape=(2, 2)).op(top.Relu)
-    check(n.done(), fuse_relu, expected=["MaxPool", "Relu"])
     n = Net(1, 4, 6, 6).conv(8)
     conv = n.v
     check(n.op(top.Relu).done(conv, n.v), fuse_relu, expected=["Conv", "Relu"])
+
+
+@pytest.mark.parametrize("pool", [top.MaxPool, top.AvgPool])
+def test_pool_takes_relu(pool):
+    n = Net(1, 4, 6, 6).op(pool, kernel_shape=(2, 2)).op(top.Relu, relu_limit=0.5)
+    check(n.done(), fuse_relu, expected=[pool.__name__], name="relu2")
+
+
+def test_relu_moves_before_concat():
+    n = Net(1, 4, 6, 6)
+    x = n.v
+    n.conv(4, 1)
+    n.op(top.Concat, others=[x, n.v], axis=1).op(top.Relu, relu_limit=2.0)
+    g = check(n.done(), move_relu, expected=["Conv", "Relu", "Relu", "Concat"], name="concat2_relu")
+    assert g.ops[2].name == "conv1_move_ahead_relu" and g.ops[-1].operands[0] is g.ops[2].results[0]
+    check(g, fuse_relu, expected=["Conv", "Relu", "Concat"])
 
 
 # ---- padding

@@ -125,12 +125,13 @@ def _prove(
     console: Console,
 ) -> None:
     from ..original import original_model, run_original
+    from ..passes.origins import origins
     from ..top.reference import Reference
 
     graph = result.graph
     with console.step("run the original model"):
         names = [v.name for v in graph.values()]
-        reference = run_original(original_model(model), result.inputs, names)
+        reference = run_original(original_model(model), result.inputs, names, origins(graph))
     with console.step("run the float graph"):
         result.outputs = Reference(graph, "all").run(result.inputs)
     if test_result is not None:

@@ -14,6 +14,7 @@ from onnx import AttributeProto, helper
 from ..errors import TpuforgeError, UnsupportedError, UserInputError
 from ..ir import Graph, TensorType, Value
 from ..passes import canonical_names
+from ..passes.origins import note_origin
 from ..top import Input, ShapeError
 from . import onnx_activation, onnx_conv, onnx_eltwise, onnx_pool, onnx_shape  # noqa: F401  (they register themselves)
 from .onnx_file import opset_of, read_model, tensor_array
@@ -92,6 +93,8 @@ class _Importer:
                 "Change the model, or cut it before these nodes with output_names"
             )
         self.graph.outputs = [self.output(o) for o in outputs]
+        for o, value in zip(outputs, self.graph.outputs, strict=True):
+            self.name_output(o, value)
         canonical_names.run(self.graph)  # a tensor of the model may be called as we call another
         return self.graph
 
@@ -141,6 +144,14 @@ class _Importer:
                 f"{self.where}: output {tensor!r} is a constant, not computed from an input"
             )
         return value
+
+    def name_output(self, tensor: str, value: Value) -> None:
+        """An output behind Identity or Dropout gives its own tensor's name to what computes it."""
+        made, _, kind = value.name.rpartition("_")
+        if not isinstance(value.owner, Input) and made != tensor:
+            if self.graph.outputs.count(value) == 1:
+                value.name = f"{tensor}_{kind}"
+            note_origin(self.graph, value.name, tensor)
 
     # ---- inputs
     def declare_inputs(self, shapes: Any, preprocess: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..ir import Graph, Value
+from .origins import forget_unused
 
 
 def run(graph: Graph) -> None:
@@ -12,6 +13,7 @@ def run(graph: Graph) -> None:
         for v in values:
             v.name = _free(v, taken, given)
             taken.add(v.name)
+    forget_unused(graph)
 
 
 def _free(v: Value, taken: set[str], given: set[str]) -> str:

@@ -1,16 +1,12 @@
-"""Relu and Clip(0, limit) behind an operation that computes sums go into it (do_relu, relu_limit);
-Relu of Relu is one Relu.
-
-Pools and Concat only move data: their Relu stays on its own.
-"""
+"""Relu and Clip(0, limit) go into the op before (do_relu, relu_limit); Relu of Relu is one."""
 
 from __future__ import annotations
 
 from ..ir import Graph
-from ..top import Add, AddConst, BatchNorm, Conv, MatMul, Mul, MulConst, Relu, Scale
+from ..top import Add, AddConst, BatchNorm, Conv, MatMul, Mul, MulConst, Pool, Relu, Scale
 from .rewrite import absorb, producer
 
-COMPUTES = (Add, AddConst, BatchNorm, Conv, MatMul, Mul, MulConst, Scale)
+COMPUTES = (Add, AddConst, BatchNorm, Conv, MatMul, Mul, MulConst, Pool, Scale)
 
 
 def run(graph: Graph) -> None:

@@ -17,6 +17,7 @@ from . import (
     merge_permute,
     merge_pointwise,
     merge_reshape,
+    move_relu,
     rename_permute,
 )
 
@@ -31,6 +32,7 @@ PASSES: dict[str, Pass] = {
     "absorb_pad": absorb_pad.run,
     "fold_affine": fold_affine.run,
     "merge_affine": merge_affine.run,
+    "move_relu": move_relu.run,
     "fuse_relu": fuse_relu.run,
     "merge_pointwise": merge_pointwise.run,
     "canonical_names": canonical_names.run,

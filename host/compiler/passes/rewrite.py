@@ -24,11 +24,11 @@ def producer(graph: Graph, op: Op) -> Op | None:
     return value.owner
 
 
-def absorb(graph: Graph, first: Op, second: Op) -> None:
+def absorb(graph: Graph, first: Op, second: Op, name: str | None = None) -> None:
     """`first` now computes what `second` did: it takes its name and its users, `second` is removed
     (cli.md section 3.4).
     """
-    name = second.results[0].name
+    name = name or second.results[0].name
     graph.replace(second.results[0], first.results[0])
     graph.erase(second)
     first.results[0].name = name

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..ir import TensorType, bool_, ints, register
 from .base import Fusable, OnnxBuilder, ShapeError, pads4, window_count
 
@@ -117,4 +119,32 @@ class AvgPool(Pool):
         return types
 
     def to_onnx(self, b: OnnxBuilder, ins: list[str], out: str) -> None:
-        self.pool_to_onnx(b, "AveragePool", ins, out, count_include_pad=int(self.count_include_pad))
+        """onnxruntime before 1.24 divides wrongly when ceil_mode adds positions behind padding that
+        counts: then the mean over the whole kernel, times kernel size / counted positions."""
+        if not (self.count_include_pad and self._ceil_adds()):
+            include = int(self.count_include_pad)
+            self.pool_to_onnx(b, "AveragePool", ins, out, count_include_pad=include)
+            return
+        counts = np.outer(self.counts(0), self.counts(1))
+        factor = (self.kernel_shape[0] * self.kernel_shape[1] / counts).astype(np.float32)
+        attrs = self.onnx_attrs() | {"ceil_mode": 0, "count_include_pad": 1}
+        t, left, bottom, right = pads4(self.pads)
+        bottom, right = bottom + self._ceil_adds(0), right + self._ceil_adds(1)
+        if bottom >= self.kernel_shape[0] or right >= self.kernel_shape[1]:
+            pads = np.array([0, 0, t, left, 0, 0, bottom, right], np.int64)
+            padded = b.node("Pad", [*ins[:1], b.const(pads, f"{out}/pads")], f"{out}/pad")
+            ins, t, left, bottom, right = [padded], 0, 0, 0, 0
+        b.node("AveragePool", ins[:1], f"{out}/mean", **attrs | {"pads": (t, left, bottom, right)})
+        name = out if self.keepdims else f"{out}/pool"
+        b.node("Mul", [f"{out}/mean", b.const(factor, f"{out}/factor")], name)
+        if not self.keepdims:
+            b.node("Flatten", [name], out, axis=1)
+
+    def _ceil_adds(self, axis: int | None = None) -> int:
+        """Positions behind the declared padding that the last window of ceil_mode reaches into."""
+        if axis is None:
+            return self._ceil_adds(0) + self._ceil_adds(1)
+        size, k, s = self.x.shape[2 + axis], self.kernel_shape[axis], self.strides[axis]
+        before, after = self.pads[axis], self.pads[2 + axis]
+        n = window_count(size, k, s, before, after, ceil=self.ceil_mode)
+        return max((n - 1) * s + k - (size + before + after), 0)
