@@ -17,7 +17,7 @@ from .plan import Plan, WeightUse, channel_slices, channels_can_be_cut, group_te
 from .program import Backend
 from .quick import Quick
 
-MAX_GROUP = {0: 1, 1: 6, 2: 10, 3: 16}  # layers in a group, by optimisation level
+MAX_GROUP = {0: 1, 1: 6, 2: 14, 3: 24}  # layers in a group, by optimisation level
 TRIES = {0: 3, 1: 3, 2: 4, 3: 8}  # row tilings looked at beyond the smallest that fits
 KEEP = {0: 3, 1: 3, 2: 4, 3: 12}  # plans of a group that are evaluated
 CUTS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 512)  # parts of output channels
@@ -44,8 +44,6 @@ class Search:
             for i in range(j - 1, max(-1, j - 1 - MAX_GROUP[self.opt]), -1):
                 group = layers[i:j]
                 if not self.legal(group):
-                    if group[0].kind == "concat" and len(group) > 1 and not self.inside(group[0], group):
-                        break
                     continue
                 plan = self.plan(group)
                 if plan is None:

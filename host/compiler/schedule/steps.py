@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .layers import Layer, Tensor
-from .plan import Plan, WeightUse, group_tensors
+from .plan import Plan, WeightUse, channel_slices, group_tensors
 from .program import Backend, Buffer, Compute, Load, Region, Step, Store, Tile, WeightSlice
 from .regions import Interval, needed_of, split, tile_regions
 
@@ -43,6 +43,8 @@ class StepBuilder:
         self.tiles, self.copies = {}, {}
         if self.plan.ic_slices:
             self.partial_sums(self.plan.layers[0])
+        elif len(self.plan.layers) == 1 and self.plan.layers[0].kind == "concat":
+            self.moves(self.plan.layers[0])
         else:
             for layer in self.plan.layers:
                 self.layer(layer)
@@ -212,6 +214,28 @@ class StepBuilder:
         full = self.regions[t]
         _, th, tw = self.plan.tiles
         return Region(full.n, full.c, split(t.shape[2], th, self.index[1]), split(t.shape[3], tw, self.index[2]))
+
+    # ---- a group of one concat
+    def moves(self, layer: Layer) -> None:
+        """The inputs that do not lie in the concat yet pass through local memory, a third of it at a time."""
+        offset = 0
+        for x in layer.inputs:
+            if x.parent is not layer.output or x.alias or x.channel_offset != offset:
+                self.move(layer, x, offset)
+            offset += x.shape[1]
+
+    def move(self, layer: Layer, x: Tensor, offset: int) -> None:
+        """Copy this tile of x to the channels of the concat from `offset` on."""
+        b, full = self.backend, self.regions[layer.output]
+        n, _, h, w = full.shape
+        groups = max(1, b.local_bytes // 3 // (n * b.plane_bytes(h, w, x.itemsize)))
+        for c0, c1 in channel_slices(x.shape[1], b.lanes, -(-x.shape[1] // (groups * b.lanes))):
+            tile = self.new_tile(x, Region(full.n, (c0, c1), full.h, full.w), f"{x.name}.moved")
+            tile.buffer.loaded = True
+            self.waiting.append(Load(tile.buffer, tile=tile))
+            self.finish(None)
+            region = Region(full.n, (offset + c0, offset + c1), full.h, full.w)
+            self.store(Tile(layer.output, region, tile.buffer, 0, tile.plane, tile.groups, tile.itemsize), region)
 
     # ---- a group of one convolution
     def partial_sums(self, layer: Layer) -> None:
