@@ -141,7 +141,8 @@ def test_max_pool(attrs, size, opset):
     check(one("MaxPool", [2, 3, *size], opset=opset, **attrs))
 
 
-#: before 1.24 it divides wrongly where ceil_mode or auto_pad adds positions behind padding that counts
+#: before 1.24 it divides wrongly where ceil_mode or auto_pad adds positions behind padding that
+#: counts
 OLD_ONNXRUNTIME = tuple(int(n) for n in ort.__version__.split(".")[:2]) < (1, 24)
 
 
