@@ -127,6 +127,9 @@ class Search:
 
     def candidates(self, group: list[Layer], limit: float) -> Iterator[Plan | None]:
         """The plans that look best, evaluated; partial sums where nothing else fits or reading again costs much."""
+        if len(group) == 1 and group[0].kind == "concat":
+            yield from self.moves(group, limit)
+            return
         quick = Quick(group, self.backend)
         found = sorted(self.glances(group, quick, limit), key=lambda x: x[0])
         fit = False
@@ -148,6 +151,18 @@ class Search:
             heavy = quick.blobs[0] * self.backend.lanes > 8 * layer.inputs[0].nbytes or not fit
             if heavy or layer.inputs[0].shape[1] * layer.window.kernel[0] * layer.window.kernel[1] > 2048:
                 yield from self.partial_sums(layer, limit)
+
+    def moves(self, concat: list[Layer], limit: float) -> Iterator[Plan | None]:
+        """A lone concat passes through local memory in any number of channels: the first tilings that fit."""
+        n, _, h, w = concat[0].output.shape
+        fits = 0
+        for tw in (1, 4, 16, 64, w):
+            for tn, th in [(1, 1), *((n, th) for th in heights(h))]:
+                plan = evaluate(Plan(concat, (tn, th, min(tw, w))), self.backend, limit)
+                fits += plan is not None
+                yield plan
+                if fits >= 3:
+                    return
 
     def glances(self, group: list[Layer], quick: Quick, limit: float) -> Iterator[tuple[float, Callable[[], Plan]]]:
         """(quick time, plan maker) of the tilings that seem to fit."""
@@ -257,7 +272,8 @@ def signature(layer: Layer) -> tuple:
     """What the cost of a layer depends on."""
     op = layer.op
     return (layer.kind, tuple(x.shape for x in layer.inputs), tuple(x.itemsize for x in layer.inputs), layer.output.shape,
-            layer.output.itemsize, layer.window, layer.groups, len(op.operands) > 2 and op.operands[2] is None)  # fmt: skip
+            layer.output.itemsize, layer.window, layer.groups, len(op.operands) > 2 and op.operands[2] is None,
+            len(op.attrs.get("counts", ())))  # fmt: skip
 
 
 def links(group: list[Layer]) -> tuple:
