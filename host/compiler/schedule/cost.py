@@ -35,7 +35,7 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
         return None
     share = 1.0 if looked[-1] is None else channels / looked[-1][1]
     once = sum(backend.weight_cycles(b.size) for b in constants) * share
-    compute, loads, stores = _times(steps, backend, constants)
+    compute, loads, stores = step_times(steps, backend, constants)
     room = limit - plan.peak + max(live)
     ends = _simulate(min(3, count), [room - m for m in live], compute, loads, stores)
     kept = 0.0 if plan.channels_first and count > 1 else sum(
@@ -54,7 +54,7 @@ PARTS = 4  # parts of the output channels that are looked at; the others cost th
 
 
 def _counted(step: Step, constants: set[Buffer]) -> list[Load]:
-    """The loads of a step that `_times` lists."""
+    """The loads of a step that `step_times` lists."""
     return [load for load in step.loads if load.buffer not in constants]
 
 
@@ -80,7 +80,7 @@ def _live(steps: list[Step], constants: set[Buffer]) -> list[int]:
     return live
 
 
-def _times(steps: list[Step], backend: Backend, constants: set[Buffer]) -> tuple[list[float], list, list]:
+def step_times(steps: list[Step], backend: Backend, constants: set[Buffer]) -> tuple[list[float], list, list]:
     """Cycles of every step: computation; (bytes, cycles) of its loads; cycles of its stores."""
     compute, loads, stores = [], [], []
     for s in steps:

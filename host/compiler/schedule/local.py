@@ -3,7 +3,7 @@
 Time is counted in steps. Slot t lies before computation t: there the TDMA gets the loads of slot t and the stores of
 step t - 1, while the TIU works on step t - 1 and then t. The buffers of a group are placed in two rounds: first what must
 be there (results, constants of the whole group), large ones first; then the loads in the order of their use, each where it
-may be issued the earliest, so that weights and tiles arrive while earlier steps still compute.
+may be issued the earliest, so that weights and tiles arrive while earlier steps still compute (but not before lead.py wants it).
 Correctness does not depend on this: the emitter derives the waits from the addresses.
 """
 
@@ -63,10 +63,9 @@ class LocalMemory:
         """The lowest place (long-lived: the highest) that is free during the life of b; if possible (tight: not tried)
         one that no store still reads."""
         drain = [(p.addr, p.addr + p.size) for p in self.draining[b.first]]
-        taken = self.busy(b.first, b.last)
         at_first = self.busy(b.first, b.first) if b.temp else []
-        for avoid in ([],) if tight else (drain, []):
-            addr = self.find(b, sorted(taken + avoid), at_first, avoid)
+        for last, avoid in ((b.last + b.stored, drain), (b.last, drain), (b.last, [])):
+            addr = self.find(b, sorted(self.busy(b.first, last) + avoid), at_first, avoid)
             if addr is not None:
                 b.addr, b.slot = addr, b.first
                 self.register(b, b.first)
@@ -91,7 +90,7 @@ class LocalMemory:
     # ---- loads
     def place_load(self, b: Buffer) -> None:
         """The place where b can be loaded the earliest (at least in the slot of its first use)."""
-        bound = min(b.first, max(self.turn[b.constant], b.ready, b.first - LOOKAHEAD))
+        bound = min(b.first, max(self.turn[b.constant], b.ready, b.wanted, b.first - LOOKAHEAD))
         best: tuple[int, int, int] | None = None
         for low, high in _gaps(self.busy(b.first, b.last), self.size, b.size):
             for addr in self.candidates(b, low, high, bound):
@@ -185,7 +184,7 @@ def place_group(memory: LocalMemory, steps: list[Step], start: int, tight: bool 
 
 def hoist_fixed(memory: LocalMemory, b: Buffer) -> None:
     """Issue the load of a constant of the whole group as early as its place is free."""
-    bound = min(b.first, max(memory.turn[True], b.first - LOOKAHEAD))
+    bound = min(b.first, max(memory.turn[True], b.wanted, b.first - LOOKAHEAD))
     b.slot = memory.earliest(b, b.addr, bound)
     memory.turn[True] = b.slot
     for t in range(b.slot, b.first):

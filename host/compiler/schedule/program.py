@@ -16,7 +16,8 @@ class Buffer:
 
     size: bytes per lane. temp: further bytes behind it that are used only in step `first`. first, last: the steps of
     the first and the last computation that touches it. slot: the step before which its load is issued (<= first);
-    ready: the first slot in which its source is complete in DDR; constants may be issued out of turn.
+    ready: the first slot in which its source is complete in DDR; wanted: the slot in which the load should be issued;
+    constants may be issued out of turn.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Buffer:
     stored: bool = False
     constant: bool = False
     ready: int = 0
+    wanted: int = 0
     slot: int = -1
     addr: int = -1
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..errors import InternalError
 from ..ir import Graph
-from .layers import build_layers
+from .layers import Layer, build_layers
+from .lead import set_wanted
 from .local import LocalMemory, NoSpaceError, place_group, serialise, step_buffers
 from .plan import Plan
 from .program import Backend, Program, Step
@@ -17,59 +18,50 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
 
     opt 0: every layer alone; 1, 2, 3: larger groups are tried. Raises DoesNotFitError, UnsupportedError."""
     layers = build_layers(graph)
-    for layer in layers.layers:
-        layer.window = backend.window(layer)
     search = Search(layers, backend, opt)
-    memory = LocalMemory(backend.local_bytes)
-    todo, plans, steps = search.run()[::-1], [], []
-    while todo:
-        plan = todo.pop()
-        placed = _place(plan, len(plans), len(steps), memory, search, backend)
-        if placed is None:  # give up the group: its layers one by one
-            todo += [search.alone(layer) for layer in reversed(plan.layers)]
-            continue
-        plans.append(placed[0])
-        steps += placed[1]
-    actions = serialise(steps)
-    return Program(layers, steps, actions, [p.layers for p in plans], plans)
+    plans, limits = search.run(), {}
+    for _ in range(MAX_ROUNDS):
+        groups = [[] if p.is_nothing else StepBuilder(p, backend, g).build() for g, p in enumerate(plans)]
+        failed = place(groups, backend)
+        if failed is None:
+            steps = [s for group in groups for s in group]
+            return Program(layers, steps, serialise(steps), [p.layers for p in plans], plans)
+        plans[failed : failed + 1] = smaller(plans[failed], search, limits)
+    raise InternalError("the buffers of the chosen groups find no place in local memory")
 
 
-def _place(plan: Plan, g: int, start: int, memory: LocalMemory, search: Search,
-           backend: Backend) -> tuple[Plan, list[Step]] | None:  # fmt: skip
-    """The steps of a group with addresses; if its memory is too fragmented, a plan that needs less is taken."""
-    if plan.is_nothing:
-        return plan, []
-    limit = search.limit
-    for _ in range(12):
-        steps = _steps(plan, g, start, memory, backend)
-        if steps is not None:
-            return plan, steps
-        limit *= 0.9
-        smaller = search.plan(plan.layers, limit)
-        if smaller is None:
-            break
-        plan = smaller
-    if len(plan.layers) > 1:
-        return None
-    steps = _steps(plan, g, start, memory, backend, tight=True)
-    if steps is not None:
-        return plan, steps
-    raise InternalError(f"layer {plan.layers[0].name}: no place in local memory for a plan that fits by size")
+MAX_ROUNDS = 100
 
 
-def _steps(plan: Plan, g: int, start: int, memory: LocalMemory, backend: Backend, tight: bool = False) -> list[Step] | None:
-    """The steps of a plan with addresses; None if a buffer finds no place."""
-    steps = StepBuilder(plan, backend, g).build()
-    shift(steps, start)
-    try:
-        place_group(memory, steps, start, tight)
-    except NoSpaceError:
-        return None
-    return steps
+def place(groups: list[list[Step]], backend: Backend) -> int | None:
+    """Give addresses to the buffers of all groups; the number of the first group that finds no place, else None."""
+    start = 0
+    for steps in groups:
+        for b in step_buffers(steps):
+            b.first += start
+            b.last += start
+        start += len(steps)
+    set_wanted([s for steps in groups for s in steps], backend)
+    memory, start = LocalMemory(backend.local_bytes), 0
+    for g, steps in enumerate(groups):
+        try:
+            place_group(memory, steps, start)
+        except NoSpaceError:
+            return g
+        start += len(steps)
+    return None
 
 
-def shift(steps: list[Step], start: int) -> None:
-    """Number the steps of a group from `start` on."""
-    for b in step_buffers(steps):
-        b.first += start
-        b.last += start
+def smaller(plan: Plan, search: Search, limits: dict[Layer, float]) -> list[Plan]:
+    """Plans for a group whose memory is too fragmented: one that needs less, else its layers one by one."""
+    first = plan.layers[0]
+    limit = limits.get(first, min(search.limit, plan.peak * 1.02)) * 0.93
+    limits[first] = limit
+    again = search.plan(plan.layers, limit)
+    if again is not None:
+        return [again]
+    if len(plan.layers) == 1:
+        raise InternalError(f"layer {first.name}: no place in local memory for a plan that fits by size")
+    for layer in plan.layers:
+        limits.pop(layer, None)
+    return [search.alone(layer) for layer in plan.layers]

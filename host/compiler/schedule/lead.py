@@ -1,0 +1,34 @@
+"""When each load should be issued: as late as it still arrives in time.
+
+Going backwards through all steps: the loads of step k must have arrived when computation k begins; the TDMA does one
+thing at a time and in order, so a load must begin before the loads and stores that follow it. Times are those of the
+computations back to back. A load is wanted in the slot whose computation begins a margin before that moment: not
+earlier, because everything issued earlier keeps stores and more urgent loads waiting.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from .cost import step_times
+from .program import Backend, Step
+
+MARGIN = 1.5  # times the load's own duration ...
+MARGIN_CYCLES = 1500.0  # ... and this many cycles
+
+
+def set_wanted(steps: list[Step], backend: Backend) -> None:
+    """Set `wanted` of every loaded buffer: the slot in which its load should be issued."""
+    compute, loads, stores = step_times(steps, backend, set())
+    begin = [0.0]
+    for c in compute:
+        begin.append(begin[-1] + c)
+    free = begin[-1]  # the TDMA must be free from here on for what comes later
+    for k in range(len(steps) - 1, -1, -1):
+        for time in stores[k]:
+            free = min(free, begin[-1]) - time
+        for load, (_, time) in zip(reversed(steps[k].loads), reversed(loads[k]), strict=True):
+            free = min(free, begin[k]) - time
+            moment = free - MARGIN * time - MARGIN_CYCLES
+            slot = bisect_right(begin, moment) - 1
+            load.buffer.wanted = min(k, max(0, slot))
