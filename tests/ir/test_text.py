@@ -197,6 +197,17 @@ def test_vendor_attributes_without_ceil_mode():
         parse(pool(4))
 
 
+def test_vendor_squeeze_is_a_reshape():
+    a, b = "tensor<1x4x1x1xf32>", "tensor<1x4xf32>"
+    g = parse(
+        f"module {{ func.func @main(%arg0: {a}) -> {b} {{\n"
+        f'%0 = "top.Input"(%arg0) : ({a}) -> {a} loc("x")\n'
+        f'%1 = "top.Squeeze"(%0) {{axes = [2, 3]}} : ({a}) -> {b} loc("y")\n'
+        f"return %1 : {b} }} }}"
+    )
+    assert g.ops[1].op_name() == "top.Reshape" and g.ops[1].shape == (1, 4)
+
+
 def test_weights_that_nobody_reads_are_not_loaded(tmp_path):
     g = chain(3)
     text = to_text(g).replace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tpuforge.compiler import top
-from tpuforge.compiler.errors import InternalError, OptionError
+from tpuforge.compiler.errors import InternalError, OptionError, UserInputError
 from tpuforge.compiler.ir import Graph, TensorType, Value
 from tpuforge.compiler.passes import (
     absorb_pad,
@@ -141,6 +141,15 @@ def test_merge_affine():
     check(Net(2, 4).batch_norm().done(), merge_affine, expected=["Scale"], name="batchnorm1")
     n = Net(2, 4).op(top.MulConst, const_val=0.5, do_relu=True).op(top.AddConst, const_val=-1.0)
     check(n.done(), merge_affine, expected=["MulConst", "AddConst"])
+
+
+def test_weights_that_overflow():
+    n = Net(1, 4, 6, 6).conv(8).op(top.MulConst, const_val=1e30).op(top.MulConst, const_val=1e30)
+    with pytest.raises(UserInputError, match=r"layer 'mulconst2'.*no finite numbers"):
+        pipeline.optimise(n.done())
+    n = Net(1, 4).op(top.BatchNorm, f32(4), np.full(4, -2, np.float32), f32(4), f32(4))
+    with pytest.raises(UserInputError, match=r"layer 'batchnorm1'.*negative variance"):
+        pipeline.optimise(n.done())
 
 
 # ---- activations

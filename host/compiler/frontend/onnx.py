@@ -63,7 +63,9 @@ def load(
             else model.graph.name or "model"
         )
     try:
-        return _Importer(model, where, folder, name).run(input_shapes, output_names, preprocess)
+        with np.errstate(all="ignore"):  # a model may divide by zero; weights are checked
+            importer = _Importer(model, where, folder, name)
+            return importer.run(input_shapes, output_names, preprocess)
     except (UnicodeDecodeError, MemoryError, RecursionError) as e:
         raise UserInputError(f"{where} is damaged: {type(e).__name__}: {e}") from e
 

@@ -81,6 +81,8 @@ def tensor_array(t: onnx.TensorProto, where: str, folder: Path | None) -> np.nda
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(t.data_type))
     except (KeyError, TypeError, ValueError):
         raise UserInputError(f"{name} has the unknown element type {t.data_type}") from None
+    if dtype.kind not in "fiubV":  # V: bfloat16 and smaller floats
+        raise UserInputError(f"{name} holds {dtype}, not real numbers")
     if t.data_location == TensorProto.EXTERNAL:
         return _external(t, name, folder, dtype)
     if (

@@ -6,6 +6,19 @@ from .op import OPS, Op, register
 from .types import DTYPES, TensorType
 
 __all__ = [
-    "DTYPES", "OPS", "Attr", "Graph", "Op", "TensorType", "Value", "bool_", "bytes_", "float_", "floats", "int_", "ints",
-    "register", "str_",
-]  # fmt: skip
+    "DTYPES",
+    "OPS",
+    "Attr",
+    "Graph",
+    "Op",
+    "TensorType",
+    "Value",
+    "bool_",
+    "bytes_",
+    "float_",
+    "floats",
+    "int_",
+    "ints",
+    "register",
+    "str_",
+]

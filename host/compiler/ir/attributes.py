@@ -1,9 +1,10 @@
-"""Typed attributes of operations: declared once in the class of the op, checked when an op is made or changed.
+"""Typed attributes of operations: declared once in the class of the op, checked when an op is made
+or changed.
 
-    class Conv(Op):
-        kernel_shape = ints()                 # required
-        strides = ints(default=(1, 1))
-        do_relu = bool_(default=False)
+class Conv(Op):
+    kernel_shape = ints()                 # required
+    strides = ints(default=(1, 1))
+    do_relu = bool_(default=False)
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ _REQUIRED = object()
 
 
 class Attr:
-    """A declared attribute. kind is the word used by the text form: int, float, bool, str, ints, floats, bytes."""
+    """A declared attribute. kind is the word used by the text form: int, float, bool, str, ints,
+    floats, bytes.
+    """
 
     name: str = ""
 

@@ -1,4 +1,6 @@
-"""Graph and Value: a straight-line program of operations in topological order, with use lists and constants."""
+"""Graph and Value: a straight-line program of operations in topological order, with use lists and
+constants.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,15 @@ _NUMPY_TO_DTYPE = {np.dtype(t): n for n, t in DTYPES.items() if n != "bf16"}
 
 
 class Value:
-    """A tensor: result of an op, or a constant (owner None, data in `data`). uses: (op, operand index) pairs."""
+    """A tensor: result of an op, or a constant (owner None, data in `data`). uses: (op, operand
+    index) pairs.
+    """
 
     __slots__ = ("data", "name", "owner", "type", "uses")
 
-    def __init__(self, name: str, type: TensorType, owner: Op | None = None, data: np.ndarray | None = None):
+    def __init__(
+        self, name: str, type: TensorType, owner: Op | None = None, data: np.ndarray | None = None
+    ):
         self.name, self.type, self.owner, self.data = name, type, owner, data
         self.uses: list[tuple[Op, int]] = []
 
@@ -51,7 +57,9 @@ AnyOp = TypeVar("AnyOp", bound=Op)
 
 
 class Graph:
-    """name, ops (topological order; graph inputs are results of *.Input ops), outputs, attrs (module attributes)."""
+    """name, ops (topological order; graph inputs are results of *.Input ops), outputs, attrs
+    (module attributes).
+    """
 
     def __init__(self, name: str, **attrs: Any):
         self.name, self.attrs = name, dict(attrs)
@@ -59,8 +67,16 @@ class Graph:
         self.outputs: list[Value] = []
 
     # ---- building
-    def add(self, cls: type[AnyOp], operands: Iterable[Value | None], name: str, *, types: Any = None, index: int | None = None,
-            **attrs: Any) -> Value:  # fmt: skip
+    def add(
+        self,
+        cls: type[AnyOp],
+        operands: Iterable[Value | None],
+        name: str,
+        *,
+        types: Any = None,
+        index: int | None = None,
+        **attrs: Any,
+    ) -> Value:
         """Append an op (or insert it at `index`) and return its first result."""
         op = cls(list(operands), [name], types, **attrs)
         self.ops.insert(len(self.ops) if index is None else index, op)
@@ -100,7 +116,9 @@ class Graph:
 
     def consts(self) -> list[Value]:
         """All constants in order of their first use."""
-        return list(dict.fromkeys(v for op in self.ops for v in op.operands if v is not None and v.is_const))
+        return list(
+            dict.fromkeys(v for op in self.ops for v in op.operands if v is not None and v.is_const)
+        )
 
     def verify(self) -> None:
         """Order, use lists, names, types. Raises InternalError."""

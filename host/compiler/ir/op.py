@@ -17,7 +17,12 @@ OPS: dict[str, type[Op]] = {}
 
 def register(cls: type[Op]) -> type[Op]:
     """Class decorator: collect the declared attributes and make the op known to the text reader."""
-    cls.declared = {a.name: a for base in reversed(cls.__mro__) for a in vars(base).values() if isinstance(a, Attr)}
+    cls.declared = {
+        a.name: a
+        for base in reversed(cls.__mro__)
+        for a in vars(base).values()
+        if isinstance(a, Attr)
+    }
     if cls.op_name() in OPS:
         raise InternalError(f"{cls.op_name()} is declared twice")
     OPS[cls.op_name()] = cls
@@ -27,17 +32,25 @@ def register(cls: type[Op]) -> type[Op]:
 class Op:
     """One operation with one or more results.
 
-    operand_names declares the operands in order: "x" is required, "x?" may be None (absent), "x*" (last only) takes any
-    number. A declared attribute is read and written like a Python attribute. `infer` gives the result types.
+    operand_names declares the operands in order: "x" is required, "x?" may be None (absent), "x*"
+    (last only) takes any number. A declared attribute is read and written like a Python attribute.
+    `infer` gives the result types.
     """
 
     dialect: ClassVar[str] = ""
     operand_names: ClassVar[tuple[str, ...]] = ()
     declared: ClassVar[dict[str, Attr]] = {}
-    foreign: ClassVar[dict[str, Any]] = {}  # attributes of the vendor's text form that we do not have: the value we accept
+    foreign: ClassVar[
+        dict[str, Any]
+    ] = {}  # attributes of the vendor's text form that we do not have: the value we accept
 
-    def __init__(self, operands: Sequence[Value | None], names: Sequence[str], types: Sequence[TensorType] | None = None,
-                 **attrs: Any):  # fmt: skip
+    def __init__(
+        self,
+        operands: Sequence[Value | None],
+        names: Sequence[str],
+        types: Sequence[TensorType] | None = None,
+        **attrs: Any,
+    ):
         from .graph import Value
 
         cls = type(self)
@@ -48,7 +61,9 @@ class Op:
         for a in cls.declared.values():
             if a.name not in attrs and a.required:
                 raise InternalError(f"{cls.op_name()} {names[0]!r}: attribute {a.name} is missing")
-            self.attrs[a.name] = a.check(attrs[a.name], cls.op_name()) if a.name in attrs else a.default
+            self.attrs[a.name] = (
+                a.check(attrs[a.name], cls.op_name()) if a.name in attrs else a.default
+            )
         self._operands: list[Value | None] = []
         for i, v in enumerate(operands):
             self._operands.append(v)
@@ -106,10 +121,16 @@ class Op:
 
     def _check_operands(self) -> None:
         least = sum(not n.endswith(("?", "*")) for n in self.operand_names)
-        most = None if self.operand_names and self.operand_names[-1].endswith("*") else len(self.operand_names)
+        most = (
+            None
+            if self.operand_names and self.operand_names[-1].endswith("*")
+            else len(self.operand_names)
+        )
         n = len(self._operands)
         if n < least or (most is not None and n > most):
-            raise InternalError(f"{self.op_name()}: {n} operands, expected ({', '.join(self.operand_names)})")
+            raise InternalError(
+                f"{self.op_name()}: {n} operands, expected ({', '.join(self.operand_names)})"
+            )
         for i, v in enumerate(self._operands):
             declared = self.operand_names[min(i, len(self.operand_names) - 1)]
             if v is None and not declared.endswith("?"):
@@ -117,14 +138,19 @@ class Op:
 
     # ---- for subclasses
     @classmethod
-    def adopt(cls, attrs: dict[str, Any], operands: list[TensorType | None], results: list[TensorType]) -> dict[str, Any]:
+    def adopt(
+        cls, attrs: dict[str, Any], operands: list[TensorType | None], results: list[TensorType]
+    ) -> dict[str, Any]:
         """Attributes read from text, fitted to this declaration: undeclared ones are dropped.
 
-        UnsupportedError if a dropped one means something: it is listed in `foreign` and has another value.
+        UnsupportedError if a dropped one means something: it is listed in `foreign` and has another
+        value.
         """
         for name, only in cls.foreign.items():
             if name in attrs and attrs[name] != only:
-                raise UnsupportedError(f"{cls.op_name()}: {name} = {attrs[name]!r} is not supported (only {only!r})")
+                raise UnsupportedError(
+                    f"{cls.op_name()}: {name} = {attrs[name]!r} is not supported (only {only!r})"
+                )
         return {n: v for n, v in attrs.items() if n in cls.declared}
 
     def infer(self) -> list[TensorType]:
@@ -132,10 +158,14 @@ class Op:
         raise NotImplementedError(self.op_name())
 
     def verify(self) -> None:
-        """Raise InternalError if the op is inconsistent. Default: declared result shapes equal the inferred ones."""
+        """Raise InternalError if the op is inconsistent. Default: declared result shapes equal the
+        inferred ones.
+        """
         for r, t in zip(self.results, self.infer(), strict=True):
             if r.type.shape != t.shape or r.type.dtype != t.dtype:
-                raise InternalError(f"{self.op_name()} {self.name!r}: result is {r.type}, its operands give {t}")
+                raise InternalError(
+                    f"{self.op_name()} {self.name!r}: result is {r.type}, its operands give {t}"
+                )
 
     def __repr__(self) -> str:
         ins = ", ".join("none" if v is None else v.name for v in self._operands)

@@ -9,14 +9,14 @@ import numpy as np
 
 #: element type -> numpy type that stores it (bf16 is stored as its 16-bit pattern)
 DTYPES: dict[str, type] = {
-    "f32": np.float32, "bf16": np.uint16, "i8": np.int8, "u8": np.uint8, "i16": np.int16, "u16": np.uint16,
-    "i32": np.int32, "u32": np.uint32, "i64": np.int64,
+    "f32": np.float32, "bf16": np.uint16, "i8": np.int8, "u8": np.uint8, "i16": np.int16,
+    "u16": np.uint16, "i32": np.int32, "u32": np.uint32, "i64": np.int64,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TensorType:
-    """A static tensor. scale: real = integer * scale, for quantised element types; None otherwise."""
+    """A static tensor. scale: real = integer * scale, for quantised types; None otherwise."""
 
     shape: tuple[int, ...]
     dtype: str = "f32"

@@ -10,7 +10,7 @@ import numpy as np
 from ..ir import Graph
 from ..top import BatchNorm, Fusable, Scale
 from .affine import AFFINE, coefficients
-from .rewrite import absorb, producer
+from .rewrite import absorb, producer, to_float32
 
 
 def run(graph: Graph) -> None:
@@ -36,7 +36,7 @@ def _scale(graph: Graph, op: Fusable, scale: np.ndarray, bias: np.ndarray) -> Sc
         name = f"{old.name}_{kind}"
         while name in taken:
             name += "_"
-        consts.append(graph.const(name, np.broadcast_to(data, (size,)).astype(np.float32)))
+        consts.append(graph.const(name, to_float32(np.broadcast_to(data, (size,)), old.name)))
     new = graph.add(
         Scale,
         [op.arg(0), *consts],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..errors import UserInputError
 from ..ir import Graph, Op, Value
 
 
@@ -57,4 +58,16 @@ def set_const(graph: Graph, op: Op, index: int, data: np.ndarray, name: str) -> 
     while unique in taken:
         i += 1
         unique = f"{name}_{i}"
-    op.set_operand(index, graph.const(unique, np.asarray(data, np.float32)))
+    op.set_operand(index, graph.const(unique, to_float32(data, op.name)))
+
+
+def to_float32(data: np.ndarray, layer: str) -> np.ndarray:
+    """Folded weights, rounded once. UserInputError if they overflow, or are not numbers."""
+    with np.errstate(all="ignore"):
+        out = np.asarray(data).astype(np.float32)
+    if not np.isfinite(out).all():
+        raise UserInputError(
+            f"layer {layer!r}: its weights, times the normalisation or the factors behind it, are "
+            "no finite numbers (a negative variance, or values beyond 3.4e38)"
+        )
+    return out

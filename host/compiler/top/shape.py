@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import TensorType, float_, int_, ints, register, str_
+from ..ir import OPS, TensorType, float_, int_, ints, register, str_
 from .base import Fusable, OnnxBuilder, TopOp
 
 
@@ -80,6 +80,10 @@ class Reshape(TopOp):
 
     def to_onnx(self, b: OnnxBuilder, ins: list[str], out: str) -> None:
         b.node("Reshape", [ins[0], b.const(np.array(self.shape, np.int64), f"{out}/shape")], out)
+
+
+# Operations of foreign files that only give another shape: the result type says which.
+OPS.update(dict.fromkeys(("top.Squeeze", "top.Unsqueeze", "top.Flatten"), Reshape))
 
 
 @register
