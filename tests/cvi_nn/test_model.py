@@ -3,10 +3,9 @@
 import gc
 import threading
 
+import cvi_nn
 import numpy as np
 import pytest
-
-import cvi_nn
 from runtime import builder as b
 
 DATA = np.arange(64, dtype=np.int8).reshape(1, 1, 1, 64)
@@ -276,7 +275,7 @@ def test_errors_carry_code_and_text(tmp_path):
     assert error.value.name == "INVALID_ARG" and error.value.code == -1065910269
     with pytest.raises(cvi_nn.CviError, match="does not begin with"):
         cvi_nn.Model(b"x" * 100)
-    with pytest.raises(cvi_nn.CviError, match="100 bytes|more than 48"):
+    with pytest.raises(cvi_nn.CviError, match="more than 48"):
         cvi_nn.Model(b"")
 
 

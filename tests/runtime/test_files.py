@@ -5,11 +5,10 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import cvi_nn
 import numpy as np
 import pytest
 from runtime import builder as b
-
-import cvi_nn
 
 DATA = np.arange(64, dtype=np.int8).reshape(1, 1, 1, 64)
 lz4_block = pytest.importorskip("lz4.block")

@@ -43,7 +43,8 @@ uint64_t mf_aligned_size(const char *chip, CVI_NN_PIXEL_FORMAT_E format, uint64_
   }
 }
 
-/* Four dims >= 0 whose product stays below 2^31 bytes; fewer are padded with 1. */
+/* Four dims >= 0 whose product stays below 2^31 bytes; fewer are padded with 1. A dim of 0 counts as
+ * 1 for the limit, so that no product of some of the dims can be larger. */
 static void parse_shape(const fb_table *owner, int id, bool required, mf_tensor *out) {
   fb_buf *b = owner->buf;
   fb_table shape = fb_sub(owner, id, "shape");
@@ -52,6 +53,7 @@ static void parse_shape(const fb_table *owner, int id, bool required, mf_tensor 
   }
   fb_vector dims = fb_vec(&shape, 0, "dim", 8, required);
   uint64_t bytes = mf_elem_size(out->fmt);
+  bool empty = false;
   for (int i = 0; i < 4; i++) {
     out->dim[i] = 1;
   }
@@ -65,11 +67,12 @@ static void parse_shape(const fb_table *owner, int id, bool required, mf_tensor 
                (long long)d);
     } else if (i < 4) {
       out->dim[i] = (int32_t)d;
-      bytes *= (uint64_t)d;
+      bytes *= d ? (uint64_t)d : 1;
+      empty |= d == 0;
     }
   }
-  out->count = bytes / mf_elem_size(out->fmt);
-  out->mem_size = bytes;
+  out->mem_size = empty ? 0 : bytes;
+  out->count = out->mem_size / mf_elem_size(out->fmt);
 }
 
 static void parse_fmt(const fb_table *t, int id, const char *name, mf_tensor *out) {
