@@ -8,8 +8,10 @@ allows (by size; fragmentation is left to local.py), both engines work in order.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .plan import Plan
-from .program import Backend, Buffer, Load, Step
+from .program import Backend, Buffer, Compute, Load, Step
 from .regions import split
 from .steps import StepBuilder
 
@@ -28,6 +30,8 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     for part in looked:
         builder.tile((0, j, k), part)
     steps = builder.steps
+    if max((d for s in steps if s.compute for d in extents(s.compute)), default=0) > backend.max_dim:
+        return None
     constants = {b for b in builder.resident.values()}
     live = _live(steps, constants)
     plan.peak = max(live) + sum(b.size for b in constants)
@@ -48,6 +52,12 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     time += once - min(once, 0.5 * plan.tiu)  # constants of the group arrive while the group before computes
     plan.cycles = max(time, plan.tdma, plan.tiu) + sum(stores[-1]) + BYTES_WEIGHT * plan.tdma
     return plan
+
+
+def extents(c: Compute) -> Iterator[int]:
+    """Channels, rows and columns of every operand of a computation."""
+    for region in (c.out_region, *(region for _, region in c.ins)):
+        yield from region.shape[1:]
 
 
 PARTS = 4  # parts of the output channels that are looked at; the others cost the same

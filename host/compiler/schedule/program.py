@@ -138,6 +138,7 @@ class Backend(Protocol):
 
     local_bytes: int
     lanes: int
+    max_dim: int  # most channels, rows or columns of an operand of a computation
 
     def plane_bytes(self, h: int, w: int, itemsize: int = 1) -> int: ...
 

@@ -83,6 +83,8 @@ class Quick:
             shapes.append((n, c, rows[i], cols[i]))
             groups = -(-c // b.lanes)
             sizes.append(0 if i in self.placed else n * groups * b.plane_bytes(rows[i], cols[i], self.itemsize[i]))
+        if max(max(s[1:]) for s in shapes) > b.max_dim:
+            return Glance(1 << 60, 0.0)
         blobs = self.blobs if not part else [
             z and b.weight_bytes(layer, part, layer.inputs[0].shape[1]) for z, layer in zip(self.blobs, self.layers, strict=True)]
         many = count > 1 and (outer or not part) and not stream

@@ -28,6 +28,7 @@ class Cv18xxBackend:
         self.chip = chip
         self.lanes = chip.lanes
         self.local_bytes = chip.lane_bytes
+        self.max_dim = MAX_DIM
         self.compute_cycles_cached = lru_cache(maxsize=None)(self._compute_cycles)
         self.transfer_cached = lru_cache(maxsize=None)(self._transfer)
 
