@@ -1,7 +1,7 @@
 """Random legal instructions, as field dictionaries for the encoders of tpuforge.compiler.isa.
 
 Every maker takes a Maker (random generator + chip) and returns TIU fields; operands lie in four
-different 8 KiB quarters of the lanes. tdma.py of this folder has the transfers.
+different 8 KiB quarters of the lanes. tdma_cases.py has the transfers.
 """
 
 from __future__ import annotations
@@ -52,10 +52,7 @@ def base_fields(m: Maker) -> Fields:
 
 
 def shape(prefix: str, n: int, c: int, h: int, w: int) -> Fields:
-    out = {f"{prefix}_n": n, f"{prefix}_c": c, f"{prefix}_h": h, f"{prefix}_w": w}
-    if prefix == "opd0" or prefix == "res0":
-        return out
-    return out
+    return {f"{prefix}_n": n, f"{prefix}_c": c, f"{prefix}_h": h, f"{prefix}_w": w}
 
 
 def packed_strides(m: Maker, c: int, h: int, w: int, e: int, lane: int = 0,
@@ -153,7 +150,8 @@ def arith(m: Maker, name: str, bf16: bool = False) -> Fields:
         rs = m.flag()
     shifting = name in ("mul", "mac", "add", "sub") and not bf16
     f |= {"opt_opd0_sign": sa, "opt_opd1_sign": sb, "opt_res0_sign": rs, "opt_relu_typ": relu,
-          "opt_shift_typ": s if name != "copy" else 0, "opt_rshift_typ": m.flag() if shifting else 0,
+          "opt_shift_typ": s if name != "copy" else 0,
+          "opt_rshift_typ": m.flag() if shifting else 0,
           "opt_res_shift": m.int(0, 31) if shifting and m.flag(0.7) else 0,
           "opt_left_shift": m.int(0, 31) if name == "mac" and not bf16 and m.flag() else 0,
           "opt_res_add": int(name == "mac"), "opt_opd2_sign": 0}  # fmt: skip
@@ -341,7 +339,8 @@ def conv(m: Maker, form: str) -> Fields:
         f, oh, ow = window(m, False, True, h, w)
         weights = f["opd1_h"] * f["opd1_w"] * ic * e * ceil_div(oc, m.chip.lanes)
         work = oh * ow * n * oc * f["opd1_h"] * f["opd1_w"] * ic
-        if fits(m, n, oc, oh, ow, e, planes=4 if ps else 1) and weights < QUARTER - 64 and work < 3e6:
+        fitting = fits(m, n, oc, oh, ow, e, planes=4 if ps else 1) and weights < QUARTER - 64
+        if fitting and work < 3e6:
             break
     f |= base_fields(m)
     q = m.quarters()
@@ -394,8 +393,8 @@ def matrix(m: Maker, form: str) -> Fields:
         rc, rw = m.size(m.chip.lanes * 2), m.size(40)
         last = m.int(1, lw)
         k = lw * (lc - 1) + last
-        if (fits(m, rows, lc, 1, lw, e) and fits(m, k, rc, 1, rw, e) and
-                fits(m, rows, rc, 1, rw, e, planes=planes) and rows * k * rc * rw < 2e6):  # fmt: skip
+        inputs = fits(m, rows, lc, 1, lw, e) and fits(m, k, rc, 1, rw, e)
+        if inputs and fits(m, rows, rc, 1, rw, e, planes=planes) and rows * k * rc * rw < 2e6:
             break
     q = m.quarters()
     f = base_fields(m) | shape("opd0", rows, lc, 1, lw) | shape("res0", rows, rc, 1, rw)

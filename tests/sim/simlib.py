@@ -29,12 +29,13 @@ class SimError(Exception):
 
 
 class Region(ct.Structure):
-    _fields_ = [("data", ct.c_void_p), ("size", ct.c_uint64), ("writable", ct.c_int)]  # noqa: RUF012
+    _fields_ = [("data", ct.c_void_p), ("size", ct.c_uint64), ("writable", ct.c_int)]
 
 
 def compiler() -> str | None:
     """The C compiler of this machine, or None."""
-    return os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
+    found = map(shutil.which, ("gcc", "cc", "clang"))
+    return os.environ.get("CC") or next(filter(None, found), None)
 
 
 def build(extra: str = "") -> Path:
@@ -43,7 +44,8 @@ def build(extra: str = "") -> Path:
     digest = hashlib.sha256((FLAGS + extra).encode())
     for path in sorted(SOURCE.glob("*.[ch]")):
         digest.update(path.read_bytes())
-    out = Path(tempfile.gettempdir()) / f"tpuforge-sim-{os.getuid()}" / f"{digest.hexdigest()[:16]}.so"
+    folder = Path(tempfile.gettempdir()) / f"tpuforge-sim-{os.getuid()}"
+    out = folder / f"{digest.hexdigest()[:16]}.so"
     if not out.exists():
         out.parent.mkdir(exist_ok=True)
         part = out.with_suffix(f".{os.getpid()}")

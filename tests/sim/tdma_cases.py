@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from cases import Fields, Maker, ceil_div, packed_strides
+from sim.cases import Fields, Maker, ceil_div, packed_strides
 
 WINDOW = 65536
 
@@ -14,11 +14,11 @@ class Transfer:
 
     def __init__(self, m: Maker, direction: int, low: int) -> None:
         self.m, self.dir, self.low = m, direction, low
-        self.f: Fields = {"vld": 1, "bar_en": 1, "trans_dir": direction, "layer_ID": m.int(0, 99),
-                          "src_base_reg_sel": m.int(0, 7), "dst_base_reg_sel": m.int(0, 7)}  # fmt: skip
+        self.f: Fields = {"vld": 1, "bar_en": 1, "trans_dir": direction, "layer_ID": m.int(0, 99)}
+        self.f |= {"src_base_reg_sel": m.int(0, 7), "dst_base_reg_sel": m.int(0, 7)}
 
     def is_local(self, side: str) -> bool:
-        return self.dir == 3 or (self.dir == 0) == (side == "dst") and self.dir < 2
+        return self.dir == 3 or (self.dir < 2 and (self.dir == 0) == (side == "dst"))
 
     def address(self, side: str, offset: int, lane: int = 0) -> None:
         high = 0
@@ -108,7 +108,7 @@ def byte_copy(m: Maker, low: int) -> Fields:
 
 def fill(m: Maker, low: int) -> Fields:
     t = Transfer(m, m.int(0, 1), low)
-    a, b = formats(m, t, [(1, 1), (2, 2)])
+    _, b = formats(m, t, [(1, 1), (2, 2)])
     n, c, h, w = dims(m, 2)
     t.shape("src", n, c, h, w)
     t.shape("dst", n, c, h, w)

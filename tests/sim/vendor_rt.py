@@ -7,6 +7,7 @@ u32 stream length, stream, memory image in; memory image out. Assertions abort t
 
 from __future__ import annotations
 
+import contextlib
 import ctypes as c
 import os
 import struct
@@ -30,7 +31,7 @@ class VendorTpu:
         self.child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> subprocess.Popen[bytes]:
-        self.log = tempfile.TemporaryFile()
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
         self.child = subprocess.Popen(
             [sys.executable, __file__, str(self.folder), self.chip],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
@@ -51,16 +52,19 @@ class VendorTpu:
         except BrokenPipeError:
             pass
         code = child.wait()
-        self.child = None
         self.log.seek(0)
         tail = self.log.read()[-400:].decode(errors="replace").strip().splitlines()
+        self.close()
         raise VendorAbortError(f"exit {code}: {tail[-1] if tail else ''}")
 
     def close(self) -> None:
         if self.child:
-            self.child.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self.child.stdin.close()
+            self.child.stdout.close()
             self.child.wait()
             self.child = None
+            self.log.close()
 
 
 def serve(folder: str, chip: str) -> None:
