@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import insort
 
 from .layers import Tensor
-from .program import Buffer, Compute, Load, Step, Store
+from .program import Buffer, Compute, Load, Step, Store, Tile
 
 LOOKAHEAD = 24  # how many steps before its use a load may be issued
 Interval = tuple[int, int]
@@ -30,7 +30,7 @@ class LocalMemory:
         self.alive: list[list[Buffer]] = []  # per step: buffers whose bytes are in use
         self.draining: list[list[Buffer]] = []  # per step: buffers being stored by the TDMA
         self.turn = {False: 0, True: 0}  # slot of the latest load of tiles, of constants
-        self.written: dict[Tensor, int] = {}  # root tensor -> step of its latest store
+        self.written: dict[Tensor, list[tuple[int, Store]]] = {}  # root tensor -> its stores with their steps
 
     def grow(self, steps: int) -> None:
         while len(self.alive) < steps + 2:
@@ -179,7 +179,7 @@ def place_group(memory: LocalMemory, steps: list[Step], start: int, tight: bool 
         raise
     for t, s in enumerate(steps):
         for store in s.stores:
-            memory.written[store.tensor.root] = start + t
+            memory.written.setdefault(store.tensor.root, []).append((start + t, store))
 
 
 def hoist_fixed(memory: LocalMemory, b: Buffer) -> None:
@@ -192,13 +192,24 @@ def hoist_fixed(memory: LocalMemory, b: Buffer) -> None:
 
 
 def _note_sources(memory: LocalMemory, steps: list[Step]) -> None:
-    """Set `ready` of every load: behind the slot of the last store to the tensor it reads. A group never reads what it
-    writes itself, so all its loads look at earlier groups."""
+    """Set `ready` of every load: behind the slot of the last store that writes what it reads. A group never reads what
+    it writes itself, so all its loads look at earlier groups."""
     for s in steps:
         for load in s.loads:
             if load.tile is not None:
-                ready = memory.written.get(load.tile.tensor.root, -1) + 1
+                stores = memory.written.get(load.tile.tensor.root, ())
+                ready = max((t + 1 for t, store in stores if _feeds(store, load.tile)), default=0)
                 load.buffer.ready = max(load.buffer.ready, ready)
+
+
+def _feeds(store: Store, tile: Tile) -> bool:
+    """May the store write bytes that the tile is loaded from? Exact for one tensor, cautious between views."""
+    if store.tensor.root is not tile.tensor.root:
+        return False
+    if store.tensor is not tile.tensor:
+        return True
+    a, b = store.region, tile.region
+    return all(x[0] < y[1] and y[0] < x[1] for x, y in zip((a.n, a.c, a.h, a.w), (b.n, b.c, b.h, b.w), strict=True))
 
 
 def serialise(steps: list[Step]) -> list[Load | Compute | Store]:
@@ -215,7 +226,7 @@ def serialise(steps: list[Step]) -> list[Load | Compute | Store]:
         late = []
         for _, load in loads[t]:
             b = load.buffer
-            if any(a < b.addr + b.size and e > b.addr for a, e in stored) or _reads_back(load, pending):
+            if any(a < b.addr + b.size and e > b.addr for a, e in stored) or (load.tile and any(_feeds(p, load.tile) for p in pending)):
                 late.append(load)
             else:
                 actions.append(load)
@@ -225,8 +236,3 @@ def serialise(steps: list[Step]) -> list[Load | Compute | Store]:
         if s.compute is not None:
             actions.append(s.compute)
     return actions + pending
-
-
-def _reads_back(load: Load, pending: list[Store]) -> bool:
-    """The load reads what one of the stores writes."""
-    return load.tile is not None and any(p.tensor.root is load.tile.tensor.root for p in pending)
