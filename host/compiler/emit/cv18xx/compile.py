@@ -8,7 +8,7 @@ from ...chip import Chip
 from ...errors import UnsupportedError
 from ...format import cvimodel as f
 from ...format.weight_map import WeightMap, assign_weights
-from ...ir import Graph
+from ...ir import Graph, Op
 from ...schedule.ddr import allocate
 from ...schedule.layers import Tensor
 from ...schedule.program import Compute, Load, Program, WeightSlice
@@ -95,16 +95,18 @@ def _places(graph: Graph, program: Program) -> tuple[Places, int, int]:
         private += -(-t.nbytes // 16) * 16
 
     for v in (*graph.inputs, *graph.outputs):
-        t = by_value[id(v)]
-        if t.root is not t or t in places.roots:
+        t = by_value[id(v)].root
+        if t in places.roots:
             continue
-        number = next(numbers, None)
-        if number is None:
+        number = next(numbers, None) if t.nbytes == v.type.nbytes else None
+        if number is None:  # also the root of an output that is only a part of it
             put_private(t)
         else:
             places.roots[t] = (number, 0)
-    for op in layers.cpu_ops:
-        put_private(by_value[id(op.results[0])])
+    for v in (*(op.results[0] for op in layers.cpu_ops), *(next(op.inputs()) for op in layers.cpu_after)):
+        root = by_value[id(v)].root
+        if root not in places.roots:
+            put_private(root)
     offsets, shared = allocate(layers, program.groups, set(places.roots))
     for t, offset in offsets.items():
         places.roots[t] = (f.SHARED, offset)
@@ -162,13 +164,20 @@ def _mark_overwritten(tensors: list[f.Tensor], io: set[str], program: Program) -
 
 
 def _routines(graph: Graph, program: Program) -> list[f.Routine]:
-    """The CPU quantisation of float inputs, then one TPU routine."""
-    routines = []
-    for op in program.graph.cpu_ops:
-        x = next(op.inputs())
-        args: dict[str, f.Floats | float | str] = {"from": "FP32", "scale": float(op.attrs["inv_scale"]), "to": "INT8"}
-        routines.append(f.Routine("cpu", [x.name], [op.name], function="quant", args=args))  # type: ignore[arg-type]
-    cpu = {next(op.inputs()).name: op.name for op in program.graph.cpu_ops}
-    inputs = [cpu.get(v.name, v.name) for v in graph.inputs]
-    routines.append(f.Routine("tpu", inputs, [v.name for v in graph.outputs], section="subfunc_0"))
+    """The CPU quantisation of float inputs, one TPU routine, the CPU conversion of outputs to float."""
+    layers, routines = program.graph, []
+    for op in layers.cpu_ops:
+        routines.append(_quant(op, {"from": "FP32", "scale": float(op.attrs["inv_scale"]), "to": "INT8"}))
+    before = {next(op.inputs()).name: op.name for op in layers.cpu_ops}
+    after = {op.name: next(op.inputs()).name for op in layers.cpu_after}
+    inputs = [before.get(v.name, v.name) for v in graph.inputs]
+    outputs = [after.get(v.name, v.name) for v in graph.outputs]
+    routines.append(f.Routine("tpu", inputs, outputs, section="subfunc_0"))
+    for op in layers.cpu_after:
+        routines.append(_quant(op, {"from": "INT8", "scale": float(op.attrs["scale"]), "to": "NONE"}))
     return routines
+
+
+def _quant(op: Op, args: dict[str, f.Argument]) -> f.Routine:
+    """The runtime's CPU routine `quant` (api/cvi_nn.md section 10.1)."""
+    return f.Routine("cpu", [next(op.inputs()).name], [op.name], function="quant", args=args)
