@@ -38,7 +38,7 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     if plan.peak > limit:
         return None
     share = 1.0 if looked[-1] is None else channels / looked[-1][1]
-    once = sum(backend.weight_cycles(b.size) for b in constants) * share
+    once = sum(backend.weight_cycles(b.size) for b in builder.resident.values()) * share  # not over the set: its order varies
     compute, loads, stores = step_times(steps, backend, constants)
     room = limit - plan.peak + max(live)
     ends = _simulate(min(3, count), [room - m for m in live], compute, loads, stores)
