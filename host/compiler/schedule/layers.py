@@ -95,13 +95,15 @@ class Layer:
 
 @dataclass
 class LayerGraph:
-    """layers in execution order; tensors; routines of the CPU before the TPU program; outputs in order."""
+    """layers in execution order; tensors; what the CPU does before and after the TPU program; outputs in
+    order."""
 
     layers: list[Layer]
     tensors: list[Tensor]
     inputs: list[Tensor]
     outputs: list[Tensor]
     cpu_ops: list[Op]
+    cpu_after: list[Op]
 
 
 #: Tpu op -> kind of layer; kinds whose op has a window
@@ -130,6 +132,7 @@ class _Builder:
         self.layers: list[Layer] = []
         self.all: list[Tensor] = []
         self.cpu_ops: list[Op] = []
+        self.cpu_after: list[Op] = []
 
     def tensor(self, value: Value) -> Tensor:
         t = self.tensors.get(id(value))
@@ -163,6 +166,10 @@ class _Builder:
             self.reshape(op)
         elif name == "tpu.Quantize" and op.attrs["engine"] == "cpu":
             self.cpu_ops.append(op)
+        elif name == "tpu.Dequantize" and op.attrs["engine"] == "cpu":
+            self.cpu_after.append(op)
+            self.tensor(next(op.inputs())).is_output = True
+            self.tensor(op.results[0])
             self.tensor(op.results[0]).is_input = True
         elif name == "tpu.Conv":
             self.conv(op)
@@ -214,7 +221,7 @@ def build_layers(graph: Graph) -> LayerGraph:
         if layer.kind == "concat":
             _place_concat(layer)
     inputs = [t for t in b.all if t.is_input]
-    return LayerGraph(b.layers, b.all, inputs, outputs, b.cpu_ops)
+    return LayerGraph(b.layers, b.all, inputs, outputs, b.cpu_ops, b.cpu_after)
 
 
 def _place_concat(layer: Layer) -> None:

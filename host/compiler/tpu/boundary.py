@@ -68,10 +68,12 @@ class Quantize(TpuOp):
 
 @register
 class Dequantize(TpuOp):
-    """i8 -> f32: f32(q) * f32(scale), one float32 product."""
+    """i8 -> f32: f32(q) * f32(scale), one float32 product; engine "cpu" (the runtime's routine `quant`) or "tpu"
+    (look-up tables): the same numbers."""
 
     operand_names = ("x",)
     scale = float_()
+    engine = str_(default="tpu")
 
     def infer(self) -> list[TensorType]:
         x = self.operands[0]
