@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cvi_nn
 import numpy as np
 import pytest
-from tpuforge.compiler import api
-from tpuforge.compiler.flow import deploy as deploy_module
+from tpuforge.compiler import api, tpu
 from tpuforge.compiler.format import cvimodel
 from tpuforge.compiler.ir.text import read
 from tpuforge.tools import model_deploy, model_runner, run_calibration
@@ -249,35 +249,27 @@ def test_missed_tolerance_names_the_first_bad_layer(capsys: pytest.CaptureFixtur
     assert "npz compare FAILED." in out and not Path("bad.cvimodel").exists()
 
 
-def test_wrong_simulation_keeps_no_good_name(
+def test_wrong_layer_is_found(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If the file computes anything else than the quantised graph, it is renamed and the command
-    fails."""
-    real = deploy_module.simulate
+    """If the file computes anything else than the quantised graph, it is renamed, the command
+    fails, and the layer is named. Here the reference of one convolution in the middle has a
+    flipped bit."""
+    real = tpu.Conv.reference
 
-    def wrong(path: Path, inputs: dict) -> dict:
-        values = real(path, inputs)
-        for x in values.values():
-            x.reshape(-1)[0] = np.nextafter(x.reshape(-1)[0], np.float32(9))
-        return values
+    def wrong(self: tpu.Conv, *arrays: Any) -> Any:
+        y = real(self, *arrays)
+        return y ^ np.int8(32) if self.name == "conv_4_Conv" else y
 
-    monkeypatch.setattr(deploy_module, "simulate", wrong)
-    code, _, err = call(
-        capsys,
-        model_deploy.main,
-        *NEW,
-        "--chip",
-        "cv181x",
-        "--model",
-        "x.cvimodel",
-        "--test_input",
-        "net_in_f32.npz",
-    )
+    with monkeypatch.context() as patch:
+        patch.setattr(tpu.Conv, "reference", wrong)
+        code, _, err = call(
+            capsys, model_deploy.main, *NEW, "--chip", "cv181x", "--model", "x.cvimodel",
+            "--test_input", "net_in_f32.npz", "--correctness", "0.5,0",
+        )  # fmt: skip
     assert code == 1 and "does not compute what the quantised graph says" in err
+    assert "First wrong layer: conv_4_Conv." in err
     assert Path("x.cvimodel.failed").is_file() and not Path("x.cvimodel").exists()
-    monkeypatch.undo()
-    monkeypatch.chdir(Path("x.cvimodel.failed").absolute().parent)
 
 
 def test_other_batch_of_the_test_input(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from ..errors import InternalError, OptionError, UserInputError
 from ..fileio import write_text
 from ..inputs import Source, load_inputs, read_npz, write_npz
 from ..ir import Graph
+from .bisect import first_wrong_layer
 from .console import SILENT, Console
 from .report import checked, first_bad, words
 from .simulator import simulate
@@ -25,7 +25,6 @@ from .transform import PathLike, input_specs
 #: default limits (cosine, euclidean) of the quantised graph against the float one
 TOLERANCE = (0.8, 0.5)
 CORRECTNESS = (0.99, 0.90)
-_LOG = logging.getLogger("tpuforge")
 
 
 @dataclass
@@ -39,7 +38,9 @@ class Deployed:
 
     path: Path
     graph: Graph
-    compiled: Any
+    chip: Chip
+    opt: int
+    compiled: Any = None
     files: list[Path] = field(default_factory=list)
     inputs: dict[str, np.ndarray] = field(default_factory=dict)
     expected: dict[str, np.ndarray] = field(default_factory=dict)
@@ -122,7 +123,7 @@ def deploy(
             quant_output=quant_output,
             quantize_table=exceptions,
         )
-    result = Deployed(path, tpu, None)
+    result = Deployed(path, tpu, target, opt)
     _write_quantised(result, prefix)
     if checks is not None:
         _check_quantised(result, top, checks, prefix, keep, console)
@@ -139,8 +140,6 @@ def _model_path(model: PathLike) -> Path:
     path = Path(model)
     if path.suffix != ".cvimodel":
         raise OptionError(f"{path}: the model file of a CV18xx chip must end in .cvimodel")
-    if path.with_suffix("").is_file():
-        _LOG.info("%s is a plain file: no folder of that name is made", path.with_suffix(""))
     return path
 
 
@@ -378,10 +377,13 @@ def _check_simulated(
     bad = [n for n, x in expected.items() if n not in simulated or not equal(simulated[n], x)]
     if bad:
         failed = _fail(result)
+        with console.step("look for the first wrong layer"):
+            layer = first_wrong_layer(result.graph, result.chip, result.opt, native)
         raise InternalError(
             f"{failed}: the compiled file does not compute what the quantised graph says "
-            f"({', '.join(bad)}); this is a bug of "
-            "tpuforge: please report it with the model. As a way round, try another --opt"
+            f"({', '.join(bad)}). First wrong layer: {layer or 'none of them alone'}. This is a "
+            "bug "
+            "of tpuforge: please report it with the model; as a way round, try another --opt"
         )
 
 
