@@ -63,4 +63,10 @@ def _version() -> str:
         f"Python {platform.python_version()} on {sys.platform} {platform.machine()}",
     ]
     lines.append(f"chips: {', '.join(CHIPS)}")
+    try:
+        import cvi_nn
+
+        lines.append(f"runtime library: {cvi_nn.library_path()}")
+    except ImportError as e:
+        lines.append(f"runtime library: missing ({e})")
     return "\n".join(lines)
