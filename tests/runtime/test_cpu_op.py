@@ -4,6 +4,7 @@ runtime (api/cvi_nn.md section 10)."""
 import numpy as np
 import pytest
 from runtime import builder as b
+from runtime import detection_cases  # noqa: F401  (fills CASES)
 from runtime.cpu_cases import CASES, Case
 
 import cvi_nn

@@ -30,6 +30,11 @@ CPU_OP(deform_im2col) /* deform.c */
 CPU_OP(deform_conv2d)
 CPU_OP(instance_norm) /* norm.c */
 CPU_OP(roi_pooling)
+CPU_OP(yolo_detection)
+CPU_OP(frcn_detection) /* frcn.c */
+CPU_OP(proposal)
+CPU_OP(retinaface_detection)
+CPU_OP(detectionoutput) /* ssd.c */
 
 #undef CPU_OP
 

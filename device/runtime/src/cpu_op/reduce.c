@@ -80,7 +80,7 @@ CVI_RC cumsum_run(cpu_call *call) {
 /* ---- reductions over a list of axes, one axis after the other ----
  * mean: ordered sum / length; integers are summed in 64 bits and the quotient is truncated (the
  *       vendor sums 8-bit tensors in uint8, which wraps)
- * l2:   sqrt(sum of squares)
+ * l2:   sqrt(sum), where every step sum = fp32(sum + x * x) rounds once
  * max:  signed for int8 (the vendor compares int8 as uint8). If the output has the size of a
  *       reduction over the first axis only, only that one is done, as the vendor always does. */
 
@@ -172,7 +172,7 @@ static double reduce_row(const double *in, size_t length, size_t stride, reducti
   float sum = 0.0f;
   for (size_t i = 0; i < length; i++) {
     float v = (float)in[i * stride];
-    sum += kind == L2 ? v * v : v;
+    sum = kind == L2 ? (float)((double)sum + (double)v * (double)v) : sum + v;
   }
   return kind == L2 ? sqrtf(sum) : sum / (float)length;
 }

@@ -30,6 +30,11 @@ static const cpu_op table[] = {
     ENTRY("deform_conv2d", deform_conv2d),
     ENTRY("instance_norm", instance_norm),
     ENTRY("roi_pooling", roi_pooling),
+    ENTRY("yolo_detection", yolo_detection),
+    ENTRY("frcn_detection", frcn_detection),
+    ENTRY("proposal", proposal),
+    ENTRY("retinaface_detection", retinaface_detection),
+    ENTRY("detectionoutput", detectionoutput),
 };
 
 const cpu_op *cpu_op_find(const char *name) {
