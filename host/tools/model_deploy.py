@@ -188,10 +188,14 @@ def _files(options: argparse.Namespace, old: bool) -> list[str]:
 
 
 def _write_old_name(done: Deployed, name: str) -> None:
-    """The quantised graph once more under the name that seed 001 uses:
-    <model_name>_quantized.mlir."""
+    """What seed 001 expects (section 5.5): <model_name>_quantized.mlir and
+    <model_name>_in_fp32.npz."""
+    from ..compiler.inputs import write_npz
+
     quantised = next(f for f in done.files if f.name.endswith("_tpu.mlir"))
     common.write_text(done.path.with_name(f"{name}_quantized.mlir"), quantised.read_text())
+    if done.inputs:
+        write_npz(done.path.with_name(f"{name}_in_fp32.npz"), done.inputs)
 
 
 def _hint(done: Deployed, options: argparse.Namespace) -> None:
