@@ -160,7 +160,7 @@ def _feed(channel: Any, data: bytes) -> None:
         channel.shutdown_write()
 
 
-Sink = Callable[[bytes], None]
+Sink = Callable[[bytes], object]
 
 
 def pump(
