@@ -6,7 +6,8 @@ deploy(graph, table, "cv181x", "net.cvimodel", test_input=["cat.jpg"])
 """
 
 from .flow.calibration import calibrate
-from .flow.deploy import Deployed, deploy
+from .flow.checks import Deployed
+from .flow.deploy import deploy
 from .flow.simulator import simulate
 from .flow.transform import Transformed, transform
 

@@ -70,7 +70,7 @@ def _onnx(model: str, sources: list[str], everything: bool, fixed: bool) -> Arra
 
 def _mlir(model: str, sources: list[str], everything: bool, fixed: bool) -> Arrays:
     """A Top graph in onnxruntime, or a quantised graph by the references of its operations."""
-    from ..compiler.flow.deploy import native_inputs
+    from ..compiler.flow.checks import native_inputs
     from ..compiler.flow.transform import input_specs
     from ..compiler.inputs import load_inputs
     from ..compiler.ir.text import read

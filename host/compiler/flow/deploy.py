@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,52 +10,21 @@ import numpy as np
 
 from ..calibrate import CalibrationTable
 from ..chip import Chip, chip_named
-from ..errors import InternalError, OptionError, UserInputError
+from ..errors import OptionError
 from ..fileio import write_text
-from ..inputs import Source, load_inputs, read_npz, write_npz
+from ..inputs import Source
 from ..ir import Graph
-from .bisect import first_wrong_layer
+from .checks import (
+    CORRECTNESS,
+    TOLERANCE,
+    Checks,
+    Deployed,
+    check_quantised,
+    check_simulated,
+    failed_name,
+)
 from .console import SILENT, Console
-from .report import checked, first_bad, words
-from .simulator import simulate
-from .transform import PathLike, input_specs
-
-#: default limits (cosine, euclidean) of the quantised graph against the float one
-TOLERANCE = (0.8, 0.5)
-CORRECTNESS = (0.99, 0.90)
-
-
-@dataclass
-class Deployed:
-    """path: the model file; graph: the quantised graph; compiled: model, program and command
-    stream; files: written.
-
-    inputs, expected, simulated: with a test input, the input, the outputs of the quantised graph
-    and of the file on the simulator (native types); reports: the comparisons that were made.
-    """
-
-    path: Path
-    graph: Graph
-    chip: Chip
-    opt: int
-    compiled: Any = None
-    files: list[Path] = field(default_factory=list)
-    inputs: dict[str, np.ndarray] = field(default_factory=dict)
-    expected: dict[str, np.ndarray] = field(default_factory=dict)
-    simulated: dict[str, np.ndarray] = field(default_factory=dict)
-    reports: list[Any] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Checks:
-    """How the result is checked. reference: .npz with float tensors (None: run the float graph)."""
-
-    inputs: Sequence[Source]
-    reference: PathLike | Mapping[str, np.ndarray] | None = None
-    tolerance: Sequence[float] = TOLERANCE
-    correctness: Sequence[float] = CORRECTNESS
-    excepts: Sequence[str] = ()
-    compare_all: bool = False
+from .transform import PathLike
 
 
 def deploy(
@@ -126,12 +93,12 @@ def deploy(
     result = Deployed(path, tpu, target, opt)
     _write_quantised(result, prefix)
     if checks is not None:
-        _check_quantised(result, top, checks, prefix, keep, console)
+        check_quantised(result, top, checks, prefix, keep, console)
     with console.step("schedule and emit"):
         result.compiled = _compile(tpu, target, opt, path.parent / "_weight_map.csv", merge_weight)
     _write_files(result, prefix, console)
     if checks is not None:
-        _check_simulated(result, checks, prefix, keep, console)
+        check_simulated(result, checks, prefix, keep, console)
     return result
 
 
@@ -214,7 +181,7 @@ def _write_files(result: Deployed, prefix: str, console: Console) -> None:
 
     path, compiled = result.path, result.compiled
     cvimodel.save(compiled.model, path)
-    _failed_name(path).unlink(missing_ok=True)
+    failed_name(path).unlink(missing_ok=True)
     beside = path.parent
     write_text(beside / "_weight_map.csv", render(compiled.weight_map))
     write_text(path.with_name(f"{path.stem}_tensor_info.txt"), tensor_info(compiled.model))
@@ -252,157 +219,3 @@ def tensor_info(model: Any) -> str:
             )
             lines.append(" ".join(str(field) for field in row))
     return "\n".join(lines) + "\n"
-
-
-# ---- checking
-def _check_quantised(
-    result: Deployed, top: Graph, checks: Checks, prefix: str, keep: bool, console: Console
-) -> None:
-    """Steps 1 to 3 of section 5.4; UserInputError naming the first layer, in order, that misses the
-    tolerance."""
-    from ..tpu.interpreter import dequantised, run
-
-    result.inputs = load_inputs(input_specs(top), checks.inputs, console.say)
-    if any(isinstance(f, np.ndarray) or Path(f).suffix.lower() != ".npz" for f in checks.inputs):
-        path = result.path.with_name(f"{top.name}_in_f32.npz")
-        result.files.append(write_npz(path, result.inputs))
-    reference = _reference(result, top, checks, console)
-    tpu = result.graph
-    with console.step("run the quantised graph"):
-        values = run(tpu, native_inputs(tpu, result.inputs), keep="all")
-    result.expected = {v.name: values[v.name] for v in tpu.outputs}
-    real = as_top_names(dequantised(tpu, values), top, tpu)
-    if keep:
-        result.files.append(write_npz(result.path.with_name(f"{prefix}_tpu_outputs.npz"), real))
-    outputs = {v.name for v in top.outputs}
-    wanted = {n: x for n, x in real.items() if checks.compare_all or n in outputs}
-    report = checked(
-        wanted,
-        reference,
-        checks.tolerance,
-        checks.excepts,
-        ("quantised graph", "float graph"),
-        console,
-    )
-    result.reports.append(report)
-    if report.first_failed is not None:
-        layer = first_bad(real, _float_run(top, result.inputs), checks.tolerance, checks.excepts)
-        place = (
-            f"first bad layer in the order of computation: {words(layer)}"
-            if layer
-            else "every layer alone is within it"
-        )
-        raise UserInputError(
-            f"the quantised graph misses the tolerance {', '.join(map(str, checks.tolerance))} "
-            f"at {words(report.first_failed)}; "
-            f"{place}. Calibrate on more or better pictures, or lower the tolerance"
-        )
-    if not report.passed:
-        raise UserInputError(
-            "the test reference has no tensor of this network: nothing could be compared"
-        )
-
-
-def _reference(
-    result: Deployed, top: Graph, checks: Checks, console: Console
-) -> Mapping[str, np.ndarray]:
-    if isinstance(checks.reference, Mapping):
-        return checks.reference
-    if checks.reference is not None:
-        return read_npz(checks.reference)
-    with console.step("run the float graph"):
-        values = _float_run(top, result.inputs)
-    path = result.path.with_name(f"{top.name}_top_outputs.npz")
-    write_npz(path, values)
-    result.files.append(path)
-    return values
-
-
-def _float_run(top: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    from ..top.reference import Reference
-
-    return Reference(top, "all").run(inputs)
-
-
-def native_inputs(tpu: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Float inputs as the types of the quantised graph: f32(x) * f32(1 / scale), rounded half away
-    from zero, clipped (cli.md section 9)."""
-    native = {}
-    for v in tpu.inputs:
-        x = np.asarray(inputs[v.name], np.float32)
-        if v.type.dtype == "i8":
-            scaled = x * np.float32(1.0 / (v.type.scale or 1.0))
-            rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled))
-            x = np.clip(rounded, -128, 127).astype(np.int8)
-        native[v.name] = x
-    return native
-
-
-def as_top_names(values: Mapping[str, np.ndarray], top: Graph, tpu: Graph) -> dict[str, np.ndarray]:
-    """Values of the quantised graph under the names and shapes of the Top graph: an output cast to
-    float has the suffix _f32, and every activation four dimensions. Values that the Top graph does
-    not have are left out."""
-    shapes = {v.name: v.shape for v in top.values()}
-    found = {}
-    renamed = {t.name: v.name for v, t in zip(top.outputs, tpu.outputs, strict=True)}
-    for name, x in values.items():
-        own = renamed.get(name, name)
-        if own in shapes and x.size == np.prod(shapes[own], dtype=np.int64):
-            found[own] = x.reshape(shapes[own])
-    return {n: found[n] for n in shapes if n in found}
-
-
-def _check_simulated(
-    result: Deployed, checks: Checks, prefix: str, keep: bool, console: Console
-) -> None:
-    """Step 5 of section 5.4: the file on the simulator gives the bytes of the quantised graph."""
-    with console.step(f"run {result.path.name} on the simulator"):
-        native = native_inputs(result.graph, result.inputs)
-        shaped = {v.name: native[v.name].reshape(_four(v.shape)) for v in result.graph.inputs}
-        result.simulated = simulate(result.path, shaped)
-    expected = {n: x for n, x in result.expected.items() if n not in set(checks.excepts)}
-    simulated = {
-        n: result.simulated[n].reshape(x.shape)
-        for n, x in expected.items()
-        if n in result.simulated
-    }
-    if keep:
-        result.files.append(
-            write_npz(result.path.with_name(f"{prefix}_model_outputs.npz"), result.simulated)
-        )
-    report = checked(
-        simulated, expected, checks.correctness, (), ("model file", "quantised graph"), console
-    )
-    result.reports.append(report)
-    bad = [n for n, x in expected.items() if n not in simulated or not equal(simulated[n], x)]
-    if bad:
-        failed = _fail(result)
-        with console.step("look for the first wrong layer"):
-            layer = first_wrong_layer(result.graph, result.chip, result.opt, native)
-        raise InternalError(
-            f"{failed}: the compiled file does not compute what the quantised graph says "
-            f"({', '.join(bad)}). First wrong layer: {layer or 'none of them alone'}. This is a "
-            "bug "
-            "of tpuforge: please report it with the model; as a way round, try another --opt"
-        )
-
-
-def _four(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape as the runtime reports it: padded to four dimensions."""
-    return (*shape, *(1,) * (4 - len(shape)))
-
-
-def equal(a: np.ndarray, b: np.ndarray) -> bool:
-    """Same type, shape and bytes."""
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-
-
-def _failed_name(path: Path) -> Path:
-    return path.with_name(path.name + ".failed")
-
-
-def _fail(result: Deployed) -> Path:
-    failed = _failed_name(result.path)
-    os.replace(result.path, failed)
-    result.files = [failed if f == result.path else f for f in result.files]
-    return failed
