@@ -61,7 +61,29 @@ static row_plan plan_rows(const tiu_cmd *t) {
     return p;
 }
 
-void exec_arith(const exec_ctx *x, const tiu_cmd *t) {
+/* Shift amounts must be in -16..16 (the vendor's simulator aborts otherwise). */
+static int check_shifts(const exec_ctx *x, const tiu_cmd *t) {
+    for (uint32_t n = 0; n < t->res.n; n++) {
+        for (uint32_t c = 0; c < t->res.c; c++) {
+            const uint8_t *p = operand_at(x, &t->b, n, c);
+            for (uint32_t i = 0; i < (uint32_t)t->res.h * t->res.w; i++) {
+                const int8_t s = (int8_t)p[i / t->res.w * t->b.hs + i % t->res.w * t->b.ws];
+                if (s < -16 || s > 16) {
+                    return sim_fail(x->err, TPU_SIM_BAD_STREAM,
+                                    "shift by %d at (%u, %u, %u, %u), possible are -16..16", s, n,
+                                    c, i / t->res.w, i % t->res.w);
+                }
+            }
+        }
+    }
+    return TPU_SIM_OK;
+}
+
+int exec_arith(const exec_ctx *x, const tiu_cmd *t) {
+    const int rc = t->eu == EU_SHIFT && !t->is_const ? check_shifts(x, t) : TPU_SIM_OK;
+    if (rc != TPU_SIM_OK) {
+        return rc;
+    }
     const kernel_set *k = kernels_get();
     const row_plan p = plan_rows(t);
     const int with_b = !t->is_const && t->eu != EU_COPY;
@@ -73,8 +95,8 @@ void exec_arith(const exec_ctx *x, const tiu_cmd *t) {
     for (uint32_t n = 0; n < p.n; n++) {
         for (uint32_t c = 0; c < p.c; c++) {
             uint8_t *r = plane_at(x, &t->res, n, c);
-            const uint8_t *a = plane_at(x, &t->a, n, c);
-            const uint8_t *b = with_b ? plane_at(x, &t->b, n, c) : a;
+            const uint8_t *a = operand_at(x, &t->a, n, c);
+            const uint8_t *b = with_b ? operand_at(x, &t->b, n, c) : a;
             for (uint32_t h = 0; h < p.h; h++) {
                 if (t->bf16) {
                     bf16_row(t, a, b, r, p.ws, p.w);
@@ -93,6 +115,7 @@ void exec_arith(const exec_ctx *x, const tiu_cmd *t) {
             }
         }
     }
+    return TPU_SIM_OK;
 }
 
 void exec_lookup(const exec_ctx *x, const tiu_cmd *t) {
@@ -100,8 +123,8 @@ void exec_lookup(const exec_ctx *x, const tiu_cmd *t) {
     const size_t count = (size_t)t->res.h * t->res.w;
     for (uint32_t n = 0; n < t->res.n; n++) {
         for (uint32_t c = 0; c < t->res.c; c++) {
-            const uint8_t *table = x->lmem + (size_t)(c % x->lanes) * LANE_BYTES + t->b.off;
-            const uint8_t *src = plane_at(x, &t->a, n, c);
+            const uint8_t *table = x->rmem + (size_t)(c % x->lanes) * LANE_BYTES + t->b.off;
+            const uint8_t *src = operand_at(x, &t->a, n, c);
             uint8_t *dst = plane_at(x, &t->res, n, c);
             if (!t->bf16) {
                 k->lookup8(dst, src, count, table);
@@ -119,7 +142,7 @@ void exec_mdsum(const exec_ctx *x, const tiu_cmd *t) {
     for (uint32_t c = 0; c < t->a.c; c++) {
         int32_t sum = 0;
         for (uint32_t n = 0; n < t->a.n; n++) {
-            const uint8_t *p = plane_at(x, &t->a, n, c);
+            const uint8_t *p = operand_at(x, &t->a, n, c);
             for (uint32_t i = 0; i < count; i++) {
                 sum += t->a.is_signed ? (int8_t)p[i] : p[i];
             }

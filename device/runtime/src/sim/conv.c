@@ -111,7 +111,7 @@ static void pack_input(conv_state *s, uint32_t n) {
         unit_source u = {.s = s, .max_bits = &s->max_bits};
         for (uint32_t i = 0; i < s->per_unit; i++) {
             const uint32_t c = g * s->per_unit + i; /* missing channels have weight 0 */
-            u.p[i] = plane_at(s->x, &t->a, n, c < t->a.c ? c : t->a.c - 1u);
+            u.p[i] = operand_at(s->x, &t->a, n, c < t->a.c ? c : t->a.c - 1u);
         }
         uint32_t *map = s->units + g * s->e.plane;
         if (n == 0) {
@@ -123,7 +123,7 @@ static void pack_input(conv_state *s, uint32_t n) {
 
 static const uint8_t *weights_at(const conv_state *s, uint32_t oc) {
     const exec_ctx *x = s->x;
-    return x->lmem + (size_t)(oc % x->lanes) * LANE_BYTES + s->t->b.off +
+    return x->rmem + (size_t)(oc % x->lanes) * LANE_BYTES + s->t->b.off +
            (size_t)(oc / x->lanes) * s->t->b.cs;
 }
 

@@ -8,7 +8,7 @@
 channel_param channel_params(const exec_ctx *x, const tiu_cmd *t, uint32_t c) {
     channel_param out = {.mult = t->post.mult, .shift = t->post.shift};
     const uint32_t group = c / x->lanes;
-    const uint8_t *p = x->lmem + (size_t)(c % x->lanes) * LANE_BYTES + t->p_off;
+    const uint8_t *p = x->rmem + (size_t)(c % x->lanes) * LANE_BYTES + t->p_off;
     if (t->ps32 >= 2) {
         return out;
     }
@@ -88,7 +88,7 @@ static uint32_t sum_taps(const exec_ctx *x, const tiu_cmd *t, uint32_t n, uint32
             const uint32_t y = oy * t->win.ystr + i * t->win.ydil;
             const uint32_t c = ox * t->win.xstr + j * t->win.xdil;
             for (uint32_t k = 0; k < count; k++) {
-                const uint8_t *p = element(t, plane_at(x, &t->a, n, first + k), y, c);
+                const uint8_t *p = element(t, operand_at(x, &t->a, n, first + k), y, c);
                 acc = add_product(t, acc, value_of(t, p), weight_of(t, w, at++));
             }
         }
@@ -100,7 +100,7 @@ static void direct_loops(const exec_ctx *x, const tiu_cmd *t, int conv) {
     for (uint32_t n = 0; n < t->res.n; n++) {
         for (uint32_t c = 0; c < t->res.c; c++) {
             const channel_param param = channel_params(x, t, c);
-            const uint8_t *w = x->lmem + (size_t)(c % x->lanes) * LANE_BYTES + t->b.off +
+            const uint8_t *w = x->rmem + (size_t)(c % x->lanes) * LANE_BYTES + t->b.off +
                                (size_t)(c / x->lanes) * t->b.cs;
             for (uint32_t y = 0; y < t->res.h; y++) {
                 for (uint32_t i = 0; i < t->res.w; i++) {
@@ -151,7 +151,7 @@ static void pool_one(const tiu_cmd *t, const uint8_t *plane, uint8_t *dst, uint3
 void exec_pool_direct(const exec_ctx *x, const tiu_cmd *t) {
     for (uint32_t n = 0; n < t->res.n; n++) {
         for (uint32_t c = 0; c < t->res.c; c++) {
-            const uint8_t *plane = plane_at(x, &t->a, n, c);
+            const uint8_t *plane = operand_at(x, &t->a, n, c);
             uint8_t *out = plane_at(x, &t->res, n, c);
             for (uint32_t y = 0; y < t->res.h; y++) {
                 for (uint32_t i = 0; i < t->res.w; i++) {

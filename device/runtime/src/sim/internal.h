@@ -94,6 +94,8 @@ typedef struct {
     int32_t fill;
     uint8_t eu, bf16, is_const, has_bias, bias_signed, chan_quant, relu, ps32, res_add, left_shift;
     uint8_t direct;       /* convolution, window: expansion too large, use the direct loops */
+    uint8_t snapshot;     /* the result overlaps an operand: read from a copy */
+    uint32_t write_end;   /* end of the result's bytes in a lane */
 } tiu_cmd;
 
 /* One side of a transfer. Local: addr = lane*32768 + offset. Global: addr relative to the region.
@@ -126,6 +128,7 @@ struct tpu_program {
     command *cmds; /* in execution order */
     uint32_t count;
     size_t scratch;
+    uint8_t snapshots; /* some command needs a copy of local memory */
     struct {
         uint64_t read_end, write_end; /* exclusive ends of accesses, 0: none */
         uint32_t read_index, write_index;
@@ -136,6 +139,7 @@ struct tpu_sim {
     const chip_info *chip;
     uint8_t *lmem; /* lanes * 32768 bytes, then PAD_BYTES */
     uint8_t *scratch;
+    uint8_t *shadow; /* like lmem, allocated when needed */
     size_t scratch_size;
 };
 
@@ -152,6 +156,7 @@ uint64_t side_end(const side *s);
 
 typedef struct {
     uint8_t *lmem;
+    const uint8_t *rmem; /* operands are read here: lmem, or a copy when the result overlaps them */
     uint32_t lanes, lane_shift; /* lanes = 1 << lane_shift */
     uint8_t gen_b;
     uint8_t *scratch;
@@ -160,7 +165,7 @@ typedef struct {
     const err_ctx *err;
 } exec_ctx;
 
-void exec_arith(const exec_ctx *x, const tiu_cmd *t);
+int exec_arith(const exec_ctx *x, const tiu_cmd *t);
 void exec_lookup(const exec_ctx *x, const tiu_cmd *t);
 void exec_mdsum(const exec_ctx *x, const tiu_cmd *t);
 void exec_pool(const exec_ctx *x, const tiu_cmd *t);
@@ -197,6 +202,12 @@ static inline uint8_t *plane_at(const exec_ctx *x, const operand *o, uint32_t n,
     const uint32_t k = o->lane + c;
     return x->lmem + (size_t)(k & (x->lanes - 1)) * LANE_BYTES + o->off + n * o->ns +
            (k >> x->lane_shift) * o->cs;
+}
+
+/* The same for reading an operand. */
+static inline const uint8_t *operand_at(const exec_ctx *x, const operand *o, uint32_t n,
+                                        uint32_t c) {
+    return x->rmem + (plane_at(x, o, n, c) - x->lmem);
 }
 
 static inline uint16_t load16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }

@@ -55,7 +55,7 @@ static void pack_left_row(matrix_state *s, uint32_t r) {
     if (t->bf16) {
         for (uint32_t w = 0; w < t->a.w; w++) {
             for (uint32_t c = 0; c < t->a.c && inner_index(s, w, c) < s->inner; c++) {
-                const uint8_t *p = plane_at(s->x, &t->a, r, c) + 2 * (size_t)w;
+                const uint8_t *p = operand_at(s->x, &t->a, r, c) + 2 * (size_t)w;
                 const uint32_t u = f32_bits(bf16_read(load16(p)));
                 memcpy(dst + 4 * (size_t)k++, &u, 4);
                 s->max_left = (u & 0x7FFFFFFF) > s->max_left ? u & 0x7FFFFFFF : s->max_left;
@@ -64,7 +64,7 @@ static void pack_left_row(matrix_state *s, uint32_t r) {
         return;
     }
     for (uint32_t c = 0; c < t->a.c; c++) {
-        const uint8_t *p = plane_at(s->x, &t->a, r, c);
+        const uint8_t *p = operand_at(s->x, &t->a, r, c);
         for (uint32_t w = 0; w < t->a.w && k < s->inner; w++, k++) {
             const int16_t v = t->a.is_signed ? (int8_t)p[w] : p[w];
             sum += v;
@@ -87,7 +87,7 @@ static void pack_right(matrix_state *s) {
             const uint8_t *p[4];
             for (uint32_t q = 0; q < s->per_unit; q++) {
                 const uint32_t k = i * s->per_unit + q; /* beyond the end: weight 0 */
-                p[q] = plane_at(s->x, b, k < s->inner ? k : s->inner - 1, c);
+                p[q] = operand_at(s->x, b, k < s->inner ? k : s->inner - 1, c);
             }
             if (s->per_unit == 4) {
                 s->k->pack4(dst, p, b->w, s->flip);
@@ -101,7 +101,7 @@ static void pack_right(matrix_state *s) {
                 if (k >= s->inner) {
                     continue;
                 }
-                const uint8_t *p = plane_at(s->x, b, k, c);
+                const uint8_t *p = operand_at(s->x, b, k, c);
                 for (uint32_t i = 0; i < b->w; i++) {
                     dst[i] = f32_bits(bf16_read(load16(p + 2 * (size_t)i)));
                     const uint32_t mag = dst[i] & 0x7FFFFFFF;
@@ -124,7 +124,7 @@ static uint32_t bias_at(const matrix_state *s, uint32_t j) {
     const tiu_cmd *t = s->t;
     operand o = t->res;
     o.off = t->p_off;
-    const uint8_t *p = plane_at(s->x, &o, 0, j / o.w) + (size_t)(j % o.w) * o.ws;
+    const uint8_t *p = operand_at(s->x, &o, 0, j / o.w) + (size_t)(j % o.w) * o.ws;
     const size_t row = t->p_bs;
     if (t->bf16) {
         return (uint32_t)load16(p) << 16 | load16(p + row);

@@ -186,6 +186,7 @@ static int build(const chip_info *chip, const uint8_t *stream, size_t size, tpu_
             }
             note_region(p, &raw[i].u.d.dst, i, 1);
         }
+        p->snapshots |= engine == 0 && raw[i].u.t.snapshot;
         i++;
     }
     rc = rc == TPU_SIM_OK ? order_commands(raw, *sync, count, *order, e) : rc;

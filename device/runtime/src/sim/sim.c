@@ -30,6 +30,7 @@ void tpu_sim_destroy(tpu_sim *s) {
     if (s) {
         free(s->lmem);
         free(s->scratch);
+        free(s->shadow);
         free(s);
     }
 }
@@ -72,7 +73,7 @@ static int grow_scratch(tpu_sim *s, size_t need) {
 static int execute(const exec_ctx *x, const command *c) {
     const tiu_cmd *t = &c->u.t;
     switch (c->op) {
-    case OP_ARITH: exec_arith(x, t); break;
+    case OP_ARITH: return exec_arith(x, t);
     case OP_LOOKUP: exec_lookup(x, t); break;
     case OP_MDSUM: exec_mdsum(x, t); break;
     case OP_POOL: exec_pool(x, t); break;
@@ -100,12 +101,21 @@ int tpu_sim_run(tpu_sim *s, const tpu_program *p, const tpu_region regions[8], c
     while ((1u << shift) < s->chip->lanes) {
         shift++;
     }
-    const exec_ctx x = {.lmem = s->lmem, .lanes = s->chip->lanes, .lane_shift = shift, .gen_b = s->chip->gen_b,
+    if (rc == TPU_SIM_OK && p->snapshots && !s->shadow) {
+        s->shadow = calloc(1, (size_t)s->chip->lanes * LANE_BYTES + PAD_BYTES);
+        rc = s->shadow ? TPU_SIM_OK : sim_fail(&e, TPU_SIM_NOMEM, "no memory for a snapshot");
+    }
+    exec_ctx x = {.lmem = s->lmem, .lanes = s->chip->lanes, .lane_shift = shift, .gen_b = s->chip->gen_b,
                         .scratch = s->scratch, .scratch_size = s->scratch_size,
                         .regions = regions, .err = &e};
     for (uint32_t i = 0; rc == TPU_SIM_OK && i < p->count; i++) {
         e.engine = p->cmds[i].engine == 0 ? "TIU" : "TDMA";
         e.index = p->cmds[i].index;
+        x.rmem = s->lmem;
+        if (p->cmds[i].engine == 0 && p->cmds[i].u.t.snapshot) {
+            memcpy(s->shadow, s->lmem, (size_t)s->chip->lanes * LANE_BYTES);
+            x.rmem = s->shadow;
+        }
         rc = execute(&x, &p->cmds[i]);
     }
     return rc;

@@ -236,9 +236,9 @@ void exec_depthwise(const exec_ctx *x, const tiu_cmd *t) {
     for (uint32_t n = 0; n < t->res.n; n++) {
         for (uint32_t c = 0; c < t->res.c; c++) {
             const channel_param param = channel_params(x, t, c);
-            const uint8_t *w = x->lmem + (size_t)(c % x->lanes) * LANE_BYTES + t->b.off +
+            const uint8_t *w = x->rmem + (size_t)(c % x->lanes) * LANE_BYTES + t->b.off +
                                (size_t)(c / x->lanes) * t->b.cs;
-            const plane_source src = {&s, plane_at(x, &t->a, n, c)};
+            const plane_source src = {&s, operand_at(x, &t->a, n, c)};
             uint8_t *out = plane_at(x, &t->res, n, c);
             if (t->bf16) {
                 const uint32_t wmax = float_weights(&s, w);
@@ -285,7 +285,7 @@ void exec_pool(const exec_ctx *x, const tiu_cmd *t) {
     expand_fill(&s.e, s.map, s.size, fill);
     for (uint32_t n = 0; n < t->res.n; n++) {
         for (uint32_t c = 0; c < t->res.c; c++) {
-            const plane_source src = {&s, plane_at(x, &t->a, n, c)};
+            const plane_source src = {&s, operand_at(x, &t->a, n, c)};
             expand_rows(&s.e, &t->win, s.map, s.size, t->bf16 ? load_float_row : load_byte_row,
                         &src, s.rows);
             uint8_t *out = plane_at(x, &t->res, n, c);
