@@ -27,12 +27,13 @@ def _main(argv: list[str]) -> int:
     common.add_common_options(p)
     options = p.parse(argv)
     common.apply_common_options(options)
+    source = Path(options.source).resolve() if options.source else None
+    build = Path(options.build).resolve() if options.build else None
     folder = Path(options.output or f"cvitek_tpu_sdk_{options.target.replace('-', '_')}")
     with common.step(f"build the runtime for {options.target}"):
         sdk = build_sdk(
-            options.target, folder, source=Path(options.source).resolve() if options.source else None,
-            compiler=options.compiler, simulator=options.simulator, jobs=options.jobs,
-            build=Path(options.build).resolve() if options.build else None, note=common.say,
+            options.target, folder, source=source, compiler=options.compiler,
+            simulator=options.simulator, jobs=options.jobs, build=build, note=common.say,
         )  # fmt: skip
     for name, size in sdk.sizes.items():
         common.say(f"  {size / 1000:8.1f} kB  {name}")
