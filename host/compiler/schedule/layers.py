@@ -127,7 +127,8 @@ def _window(op: Op) -> Window:
 
 
 class _Builder:
-    def __init__(self) -> None:
+    def __init__(self, graph: Graph) -> None:
+        self.outputs = {id(v) for v in graph.outputs}
         self.tensors: dict[int, Tensor] = {}
         self.layers: list[Layer] = []
         self.all: list[Tensor] = []
@@ -166,6 +167,7 @@ class _Builder:
             self.reshape(op)
         elif name == "tpu.Quantize" and op.attrs["engine"] == "cpu":
             self.cpu_ops.append(op)
+            self.tensor(op.results[0]).is_input = True
         elif name == "tpu.Dequantize" and op.attrs["engine"] == "cpu":
             self.cpu_after.append(op)
             self.tensor(next(op.inputs())).is_output = True
@@ -183,7 +185,7 @@ class _Builder:
     def reshape(self, op: Op) -> None:
         x = self.tensor(next(op.inputs()))
         shape = shape4(op.results[0].shape)
-        if shape == x.shape:
+        if shape == x.shape and id(op.results[0]) not in self.outputs:
             self.tensors[id(op.results[0])] = x
             return
         t = self.tensor(op.results[0])
@@ -209,7 +211,7 @@ class _Builder:
 def build_layers(graph: Graph) -> LayerGraph:
     """The layers of a Tpu graph. Equal-scale Concat stays a layer of kind "concat"; its inputs become views of its
     output where that is possible (one concat each, no graph input, no alias), so that it costs nothing in DDR."""
-    b = _Builder()
+    b = _Builder(graph)
     for op in graph.ops:
         b.add(op)
     outputs = []
