@@ -1,13 +1,12 @@
 """CPU functions against independent numpy formulas and, in the parity tier, against the vendor's
 runtime (api/cvi_nn.md section 10)."""
 
+import cvi_nn
 import numpy as np
 import pytest
 from runtime import builder as b
 from runtime import detection_cases  # noqa: F401  (fills CASES)
 from runtime.cpu_cases import CASES, Case
-
-import cvi_nn
 
 DTYPE_NAMES = {"float32": "fp32", "uint16": "bf16"}
 

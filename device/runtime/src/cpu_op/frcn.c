@@ -56,19 +56,17 @@ static void centre_to_corners(const float roi[4], const float delta[4], float bo
   box[3] = y + 0.5f * bh;
 }
 
-static float intersection(const float a[4], const float b[4], float extra) {
-  float w = fminf(a[2], b[2]) - fmaxf(a[0], b[0]) + extra;
-  float h = fminf(a[3], b[3]) - fmaxf(a[1], b[1]) + extra;
+static float intersection(const float a[4], const float b[4]) {
+  float w = fminf(a[2], b[2]) - fmaxf(a[0], b[0]);
+  float h = fminf(a[3], b[3]) - fmaxf(a[1], b[1]);
   return w < 0 || h < 0 ? 0 : w * h;
 }
 
-static float area(const float a[4], float extra) {
-  return (a[2] - a[0] + extra) * (a[3] - a[1] + extra);
-}
+static float area(const float a[4]) { return (a[2] - a[0] + 1) * (a[3] - a[1] + 1); }
 
 static float frcn_iou(const float a[4], const float b[4]) {
-  float inter = intersection(a, b, 0);
-  return inter / (area(a, 1) + area(b, 1) - inter);
+  float inter = intersection(a, b);
+  return inter / (area(a) + area(b) - inter);
 }
 
 static uint32_t write_rows(const frcn_state *s, float *out) {
@@ -109,8 +107,9 @@ CVI_RC frcn_detection_run(cpu_call *call) {
 }
 
 /* ---- proposal: scores [n,18,h,w], deltas [n,36,h,w] by shape[1], ascending. Nine anchors: ratios
- * 0.5, 1, 2 (ws = rha(sqrt(base^2 / ratio)), hs = rha(ws ratio)) x scales 8, 16, 32 around (base - 1)
- * / 2. Rows batch, x1, y1, x2, y2. ---- */
+ * 0.5, 1, 2 (ws = rha(sqrt(base^2 / ratio)), hs = rha(ws ratio)) x scales 8, 16, 32; for anchor k,
+ * cell: score channel 9 + k >= threshold; centre = cell stride + (base - 1) / 2 + size d, size
+ * exp(d), clipped to the input; IoU as above. Rows batch, x1, y1, x2, y2. ---- */
 
 enum { RPN_ANCHORS = 9 };
 
@@ -118,21 +117,19 @@ typedef struct {
   float stride, net_h, net_w, objectness, nms;
   uint32_t keep;
   const cpu_tensor *scores, *deltas;
-  float anchors[RPN_ANCHORS][4]; /* corners */
+  float anchors[RPN_ANCHORS][2]; /* width, height */
+  float centre;                  /* of the anchors in their cell */
   detection_list list;
 } rpn_state;
 
 static void make_anchors(rpn_state *s, float base) {
   static const float ratios[] = {0.5f, 1.0f, 2.0f}, scales[] = {8.0f, 16.0f, 32.0f};
-  float centre = (base - 1) * 0.5f;
+  s->centre = (base - 1) * 0.5f;
   for (int k = 0; k < RPN_ANCHORS; k++) {
     float ws = roundf(sqrtf(base * base / ratios[k / 3]));
     float hs = roundf(ws * ratios[k / 3]);
-    float w = ws * scales[k % 3], h = hs * scales[k % 3];
-    s->anchors[k][0] = centre - 0.5f * (w - 1);
-    s->anchors[k][1] = centre - 0.5f * (h - 1);
-    s->anchors[k][2] = centre + 0.5f * (w - 1);
-    s->anchors[k][3] = centre + 0.5f * (h - 1);
+    s->anchors[k][0] = ws * scales[k % 3];
+    s->anchors[k][1] = hs * scales[k % 3];
   }
 }
 
@@ -181,24 +178,17 @@ static void rpn_candidates(rpn_state *s, size_t image) {
       if (!(d.score >= s->objectness)) {
         continue;
       }
-      float x = (float)(cell % w) * s->stride, y = (float)(cell / w) * s->stride, delta[4], roi[4];
-      for (int i = 0; i < 4; i++) {
-        roi[i] = s->anchors[k][i] + (i % 2 ? y : x);
-        delta[i] = deltas[(4 * k + (size_t)i) * plane + cell];
+      for (size_t i = 0; i < 2; i++) {
+        const float *delta = deltas + (4 * k + i) * plane + cell;
+        float size = s->anchors[k][i], top = (i ? s->net_h : s->net_w) - 1;
+        float start = (float)(i ? cell / w : cell % w) * s->stride + s->centre;
+        float centre = start + size * delta[0], half = 0.5f * expf(delta[2 * plane]) * size;
+        d.box[i] = clip(centre - half, top);
+        d.box[2 + i] = clip(centre + half, top);
       }
-      centre_to_corners(roi, delta, d.box);
-      d.box[0] = clip(d.box[0], s->net_w - 1);
-      d.box[1] = clip(d.box[1], s->net_h - 1);
-      d.box[2] = clip(d.box[2], s->net_w - 1);
-      d.box[3] = clip(d.box[3], s->net_h - 1);
       detect_add(&s->list, &d);
     }
   }
-}
-
-static float rpn_iou(const float a[4], const float b[4]) {
-  float inter = intersection(a, b, 1);
-  return inter / (area(a, 1) + area(b, 1) - inter);
 }
 
 /* Suppression that removes from the list: the one with the smaller score goes, i stays when equal;
@@ -209,7 +199,7 @@ static void rpn_suppress(detection_list *list, float threshold) {
     detection *a = &list->items[i];
     for (uint32_t j = i + 1; a->class == 0 && j < list->count; j++) {
       detection *b = &list->items[j];
-      if (b->class == 0 && rpn_iou(a->box, b->box) > threshold) {
+      if (b->class == 0 && frcn_iou(a->box, b->box) > threshold) {
         detection *loser = a->score >= b->score ? b : a;
         loser->class = -1;
         gone = true;
