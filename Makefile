@@ -48,7 +48,7 @@ bench: $(VENV)/.stamp-test ## the measured figures (networks in ZOO, made by sha
 	done
 
 fuzz: $(VENV)/.stamp-test ## mutated model files through the runtime under AddressSanitizer and UBSan
-	$(RUN) tests/fuzz/run_fuzz.py $(ARGS)
+	$(PYTEST) -m model tests/runtime/test_native.py -k damaged
 
 wheel: $(RUN) ## build the wheel into dist/
 	$(RUN) -m pip wheel -q --no-deps -w dist .
