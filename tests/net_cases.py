@@ -300,3 +300,55 @@ def same_conv(net: Sampler, x: Value) -> Value:
     if x.type.count * oc * 9 > MACS:
         oc = 8
     return net.conv(x, oc, (3, 3), pads=(1, 1, 1, 1), relu=net.chance())
+
+
+# ---- layers too large for one tile
+LARGE: dict[str, Build] = {
+    "conv_2048_inputs": lambda n: [n.conv(n.input(1, 2048, 7, 7), 64, (3, 3), pads=(1, 1, 1, 1))],
+    "conv_130_at_56": lambda n: [n.conv(n.input(1, 130, 56, 56), 40, (3, 3), (2, 2), (0, 1, 1, 0))],
+    "conv_512_to_512": lambda n: [n.conv(n.input(1, 512, 7, 7), 512, (3, 3), pads=(1, 1, 1, 1))],
+    "point_batch_4": lambda n: [n.conv(n.input(4, 160, 28, 28), 96, relu=True)],
+    "conv_first": lambda n: [n.conv(n.input(1, 3, 224, 224), 16, (7, 7), (2, 2), (3, 3, 3, 3))],
+    "conv_5000_outputs": lambda n: [n.conv(n.input(1, 16, 3, 3), 5000)],
+    "conv_5000_inputs": lambda n: [n.conv(n.input(1, 5000, 3, 3), 17)],
+    "conv_partial_sums": lambda n: [n.conv(n.input(2, 3000, 5, 5), 9, (3, 3), pads=(1, 1, 1, 1))],
+    "conv_kernel_31": lambda n: [n.conv(n.input(1, 8, 40, 40), 8, (31, 31), pads=(15,) * 4)],
+    "conv_4000_columns": lambda n: [n.conv(n.input(1, 20, 5, 4000), 6, (3, 3), pads=(1, 1, 1, 1))],
+    "conv_9000_columns": lambda n: [n.conv(n.input(1, 3, 1, 9000), 4, (1, 5), (1, 2), (0, 2, 0, 2))],
+    "conv_9000_rows": lambda n: [n.conv(n.input(1, 3, 9000, 1), 4, (5, 1), (1, 1), (2, 0, 2, 0))],
+    "conv_1_by_2000": lambda n: [n.conv(n.input(3, 33, 1, 2000), 33, (1, 9), pads=(0, 4, 0, 4))],
+    "dilated_wide": lambda n: [n.conv(n.input(1, 16, 9, 1500), 8, (3, 3), pads=(4,) * 4, dilations=(4, 4))],
+    "fully_connected": lambda n: [n.conv(n.input(1, 512, 7, 7), 600, (7, 7))],
+    "fully_connected_flat": lambda n: [n.conv(n.input(2, 25088, 1, 1), 100)],
+    "depthwise_2048": lambda n: [n.depthwise(n.input(1, 2048, 7, 7), (7, 7), pads=(3, 3, 3, 3))],
+    "depthwise_5000": lambda n: [n.depthwise(n.input(1, 5000, 3, 3), (3, 3), pads=(1, 1, 1, 1))],
+    "depthwise_wide": lambda n: [n.depthwise(n.input(1, 40, 3, 5000), (3, 3), pads=(1, 1, 1, 1))],
+    "depthwise_112": lambda n: [n.depthwise(n.input(1, 96, 112, 112), (3, 3), strides=(2, 2), pads=(0, 0, 1, 1))],
+    "average_2048": lambda n: [n.avg_pool(n.input(1, 2048, 7, 7), (7, 7))],
+    "average_200x200": lambda n: [n.avg_pool(n.input(1, 17, 200, 200), (200, 200))],
+    "average_not_counted": lambda n: [n.avg_pool(n.input(1, 130, 90, 40), (3, 3), (1, 1), (1,) * 4, NO_PADS)],
+    "max_112": lambda n: [n.max_pool(n.input(1, 64, 112, 112), (3, 3), (2, 2), (1, 1, 1, 1))],
+    "max_1280": lambda n: [n.max_pool(n.input(2, 1280, 7, 7), (7, 7))],
+    "add_256": lambda n: [n.add(n.input(1, 256, 56, 56), n.input(1, 256, 56, 56))],
+    "add_5000": lambda n: [n.add(n.input(1, 5000, 3, 1), n.input(1, 5000, 3, 1))],
+    "mul_2000": lambda n: [n.mul(n.input(1, 2000, 7, 7), n.input(1, 2000, 1, 1))],
+    "mul_wide": lambda n: [n.mul(n.input(1, 40, 1, 7000), n.input(1, 40, 1, 7000))],
+    "requant_tall": lambda n: [n.requant(n.input(1, 3, 7000, 20))],
+    "relu_25088": lambda n: [n.relu(n.input(1, 25088, 1, 1))],
+    "leaky_5000_columns": lambda n: [n.leaky_relu(n.input(1, 9, 2, 5000))],
+    "prelu_4500": lambda n: [n.prelu(n.input(1, 4500, 2, 2))],
+    "concat_4000": lambda n: [n.concat(n.input(1, 4000, 1, 1), n.input(1, 4001, 1, 1))],
+    "concat_wide": lambda n: [n.concat(n.input(1, 65, 2, 3000), n.input(1, 3, 2, 3000))],
+    "quantize_large": lambda n: [n.relu(n.quantize(n.input(1, 130, 40, 41, dtype="f32")))],
+    "quantize_wide": lambda n: [n.relu(n.quantize(n.input(1, 3, 2, 9000, dtype="f32")))],
+    "dequantize_4500": lambda n: [n.dequantize(n.input(1, 4500, 1, 1))],
+    "dequantize_large": lambda n: [n.dequantize(n.input(1, 130, 40, 41))],
+    "dequantize_wide": lambda n: [n.dequantize(n.input(2, 3, 1, 5000))],
+    "grouped_large": lambda n: [n.conv(n.input(1, 256, 28, 28), 256, (3, 3), pads=(1,) * 4, group=8)],
+}  # fmt: skip
+
+
+def large(name: str, chip: Chip) -> Graph:
+    """A single-op network of LARGE."""
+    net = Sampler(chip, name)
+    return net.done(*LARGE[name](net))

@@ -54,7 +54,8 @@ class Net:
         )
 
     def dequantize(self, x: Value, scale: float = 0.0371) -> Value:
-        return self.graph.add(Dequantize, [x], self.name("f"), scale=scale)
+        engine = "cpu" if self.chip.has_cpu_routines and self.chance() else "tpu"
+        return self.graph.add(Dequantize, [x], self.name("f"), scale=scale, engine=engine)
 
     def done(self, *outputs: Value) -> Graph:
         self.graph.outputs = list(outputs)

@@ -43,13 +43,16 @@ def compile_graph(graph: Graph, chip: Chip, *, opt: int = 2, weight_map: WeightM
     places, shared, private = _places(graph, program)
     stream = _emit(program, chip, places, offsets)
     tensors = _tensors(graph, program, places)
-    routines = _routines(graph, program)
+    routines = _routines(graph, program, stream)
+    sections = [f.Section("weight", "weight", section)]
+    if stream:
+        sections.append(f.Section("cmdbuf", "subfunc_0", stream))
     model = f.Model(
         name=graph.name, chip=chip.name, weights=weights, mlir_version=compiler_version,
         build_time=f.build_time_now() if build_time is None else build_time,
         programs=[f.Program([v.name for v in graph.inputs], [v.name for v in graph.outputs], tensors, routines,
                             shared_gmem=shared, private_gmem=private)],
-        sections=[f.Section("weight", "weight", section), f.Section("cmdbuf", "subfunc_0", stream)],
+        sections=sections,
     )  # fmt: skip
     return Compiled(model, program, new_map, stream)
 
@@ -163,8 +166,9 @@ def _mark_overwritten(tensors: list[f.Tensor], io: set[str], program: Program) -
         t.overwrote = any(o.offset < b and o.offset + o.dense_bytes > a for o in shared[i + 1 :])
 
 
-def _routines(graph: Graph, program: Program) -> list[f.Routine]:
-    """The CPU quantisation of float inputs, one TPU routine, the CPU conversion of outputs to float."""
+def _routines(graph: Graph, program: Program, stream: bytes) -> list[f.Routine]:
+    """The CPU quantisation of float inputs, one TPU routine (none without commands: the vendor's runtime refuses an
+    empty stream), the CPU conversion of outputs to float."""
     layers, routines = program.graph, []
     for op in layers.cpu_ops:
         routines.append(_quant(op, {"from": "FP32", "scale": float(op.attrs["inv_scale"]), "to": "INT8"}))
@@ -172,7 +176,8 @@ def _routines(graph: Graph, program: Program) -> list[f.Routine]:
     after = {op.name: next(op.inputs()).name for op in layers.cpu_after}
     inputs = [before.get(v.name, v.name) for v in graph.inputs]
     outputs = [after.get(v.name, v.name) for v in graph.outputs]
-    routines.append(f.Routine("tpu", inputs, outputs, section="subfunc_0"))
+    if stream:
+        routines.append(f.Routine("tpu", inputs, outputs, section="subfunc_0"))
     for op in layers.cpu_after:
         routines.append(_quant(op, {"from": "INT8", "scale": float(op.attrs["scale"]), "to": "NONE"}))
     return routines
