@@ -7,7 +7,7 @@ loader32, and any busybox applet by name; SMALL_KB, the size of the file system 
 
 INITTAB = """\
 ::sysinit:/etc/rcS
-::respawn:/usr/sbin/dropbear -F -E -r /etc/dropbear/host_key -p 22 -K 10 -I 0
+::respawn:/usr/sbin/dropbear -F -r /etc/dropbear/host_key -p 22 -K 10 -I 0
 ttyAMA0::respawn:/bin/getty -L ttyAMA0 115200 vt100
 ::ctrlaltdel:/bin/reboot
 ::restart:/bin/init
@@ -34,7 +34,8 @@ mount -t ext4 /dev/vda /mnt/data || echo "no disk: /mnt/data is in memory"
 ip link set lo up
 ip addr add 10.0.2.15/24 dev eth0
 ip link set eth0 up
-[ -f /etc/password ] && chpasswd -c sha256 < /etc/password > /dev/null && rm /etc/password
+[ -f /etc/password ] && cat /etc/password /etc/password | passwd -a sha256 root > /dev/null 2>&1
+rm -f /etc/password
 for w in $WITHOUT; do
   case $w in
     sftp) rm -f /usr/lib/sftp-server ;;

@@ -131,7 +131,7 @@ def _overlay_files(
     conf = "".join(f"{k}={v}\n" for k, v in options.items())
     return {
         "etc/board.conf": (conf.encode(), 0o644),
-        "etc/password": (f"root:{password}\n".encode(), 0o600),
+        "etc/password": (f"{password}\n".encode(), 0o600),
         "etc/shadow": (b"root:*:19000:0:99999:7:::\n", 0o600),
         "etc/dropbear/host_key": (host_key.dropbear(), 0o600),
         "root/.ssh/authorized_keys": (user_key.authorized("tpuforge").encode(), 0o600),
