@@ -31,7 +31,7 @@ class Library:
         self.path = path
         try:
             self._last_error = self.c.CVI_NN_GetLastError
-        except AttributeError:
+        except (AttributeError, ffi.error):  # a vendor library
             self._last_error = None
         self.ours = self._last_error is not None
         if self.ours and "CVI_NN_LOG" not in os.environ:

@@ -6,8 +6,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from runtime import builder as b
+from runtime.cpu_cases import CASES
+from runtime.test_cpu_op import model_of
 
 pytestmark = pytest.mark.model
 
@@ -63,6 +66,22 @@ def test_every_allocation_may_fail(c_program: Build, tiny_file: Path, vendor_dir
     for file in (tiny_file, vendor_dir / "tiny_mobilenet_cv181x.cvimodel"):
         count = int(execute(program, file, "fail").split()[1])
         assert count > 20
+
+
+def test_damaged_cpu_routines(c_program: Build, tmp_path: Path):
+    """200 random copies of a model of every CPU function: its arguments and shapes."""
+    program = c_program("mutate", "address,undefined")
+    for name, make in CASES.items():
+        file = tmp_path / name
+        file.write_bytes(model_of(make(np.random.default_rng(0))))
+        assert execute(program, file, "random", 200, 5).startswith("tries 200 ")
+
+
+@pytest.mark.parametrize("name", ["yolo_v3", "deform_conv2d", "ssd", "retinaface", "topk"])
+def test_every_allocation_of_cpu_routines_may_fail(c_program: Build, tmp_path: Path, name: str):
+    file = tmp_path / name
+    file.write_bytes(model_of(CASES[name](np.random.default_rng(0))))
+    assert execute(c_program("lifecycle", "address,undefined"), file, "fail").endswith("last 0\n")
 
 
 def test_thousand_cycles_keep_memory_flat(c_program: Build, vendor_dir: Path):
