@@ -15,7 +15,7 @@ from .program import Backend, Buffer, Compute, Load, Step
 from .regions import split
 from .steps import StepBuilder
 
-BYTES_WEIGHT = 0.08  # DDR traffic has a price even when it is hidden behind computation
+BYTES_WEIGHT = 0.2  # DDR traffic has a price even when it is hidden behind computation
 LOOKAHEAD = 6
 
 
@@ -26,7 +26,9 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     _, channels, height, width = builder.sinks[0].shape
     j, k = largest(height, th), largest(width, tw)
     count = tn * th * tw  # the tile looked at is the largest
-    looked = plan.channels[: 1 if plan.channels_first and count > 1 else PARTS] or [None]
+    looked: list = plan.channels[: 1 if plan.channels_first and count > 1 else PARTS] or [None]
+    if plan.sums >= 0:
+        looked = [None]
     for part in looked:
         builder.tile((0, j, k), part)
     steps = builder.steps
@@ -86,7 +88,8 @@ def _live(steps: list[Step], constants: set[Buffer]) -> list[int]:
             seen.add(b)
             for t in range(b.first, b.last + 1):
                 live[t] += b.size
-            live[b.first] += b.temp
+            for t in range(b.first, b.temp_last + 1 if b.temp else b.first):
+                live[t] += b.temp
     return live
 
 

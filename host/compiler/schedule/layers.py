@@ -104,6 +104,11 @@ class LayerGraph:
     outputs: list[Tensor]
     cpu_ops: list[Op]
     cpu_after: list[Op]
+    by_value: dict[int, Tensor] = field(default_factory=dict)
+
+    def tensor(self, value: Value) -> Tensor:
+        """The tensor that holds a value (several values may be the same bytes under the same shape)."""
+        return self.by_value[id(value)]
 
 
 #: Tpu op -> kind of layer; kinds whose op has a window
@@ -223,7 +228,7 @@ def build_layers(graph: Graph) -> LayerGraph:
         if layer.kind == "concat":
             _place_concat(layer)
     inputs = [t for t in b.all if t.is_input]
-    return LayerGraph(b.layers, b.all, inputs, outputs, b.cpu_ops, b.cpu_after)
+    return LayerGraph(b.layers, b.all, inputs, outputs, b.cpu_ops, b.cpu_after, b.tensors)
 
 
 def _place_concat(layer: Layer) -> None:

@@ -10,6 +10,7 @@ Correctness does not depend on this: the emitter derives the waits from the addr
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Callable
 
 from .layers import Tensor
 from .program import Buffer, Compute, Load, Step, Store, Tile
@@ -55,16 +56,16 @@ class LocalMemory:
         found = set()
         for t in range(first, last + 1):
             for b in self.alive[t]:
-                found.add((b.addr, b.addr + b.size + (b.temp if t == b.first else 0)))
+                found.add((b.addr, b.addr + b.extent(t)))
         return sorted(found)
 
     # ---- results and constants of a whole group
     def place_fixed(self, b: Buffer, tight: bool = False) -> None:
         """The lowest place (long-lived: the highest) that is free during the life of b; if possible (tight: not tried)
-        one that no store still reads."""
+        one that no store reads, neither before nor behind it."""
         drain = [(p.addr, p.addr + p.size) for p in self.draining[b.first]]
-        at_first = self.busy(b.first, b.first) if b.temp else []
-        for last, avoid in ((b.last + b.stored, drain), (b.last, drain), (b.last, [])):
+        at_first = self.busy(b.first, b.temp_last) if b.temp else []
+        for last, avoid in ((b.last + b.stored, drain), (b.last, drain), (b.last, []))[2 if tight else 0 :]:
             addr = self.find(b, sorted(self.busy(b.first, last) + avoid), at_first, avoid)
             if addr is not None:
                 b.addr, b.slot = addr, b.first
@@ -109,7 +110,7 @@ class LocalMemory:
         found = {low, high - b.size}
         for t in range(max(bound, b.first - 3), b.first):
             for p in self.alive[t]:
-                after, before = p.addr + p.size + (p.temp if t == p.first else 0), p.addr - b.size
+                after, before = p.addr + p.extent(t), p.addr - b.size
                 if low <= after <= high - b.size:
                     found.add(after)
                 if low <= before <= high - b.size:
@@ -121,7 +122,7 @@ class LocalMemory:
         end, t = addr + b.size, b.first - 1
         while t >= bound:
             for p in self.alive[t]:
-                if p.addr < end and p.addr + p.size + (p.temp if t == p.first else 0) > addr:
+                if p.addr < end and p.addr + p.extent(t) > addr:
                     return t + 1
             for p in self.draining[t]:
                 if p.addr < end and p.addr + p.size > addr:
@@ -153,33 +154,51 @@ def step_buffers(steps: list[Step]) -> list[Buffer]:
     return list(found)
 
 
-def place_group(memory: LocalMemory, steps: list[Step], start: int, tight: bool = False) -> None:
-    """Place all buffers of a group whose first step is number `start`; NoSpaceError leaves the memory as it was.
+#: orders in which the results of a group are placed, tried one after the other
+ORDERS: tuple[Callable[[Buffer], tuple], ...] = (
+    lambda b: (not b.long_lived, -b.size - b.temp, b.first),
+    lambda b: (not b.long_lived, -(b.size + b.temp) * (b.last - b.first + 1), b.first),
+    lambda b: (not b.long_lived, b.first - b.last, -b.size - b.temp, b.first),
+    lambda b: (not b.long_lived, b.first, b.first - b.last),
+)
 
-    tight: for groups that need nearly all of the memory: everything as low as possible, the longest-lived first, without
-    regard to the stores and loads that could run meanwhile."""
+
+def place_group(memory: LocalMemory, steps: list[Step], start: int) -> None:
+    """Place all buffers of a group whose first step is number `start`; NoSpaceError leaves the memory as it was."""
     memory.grow(start + len(steps))
     buffers = step_buffers(steps)
     _note_sources(memory, steps)
-    fixed = [b for b in buffers if tight or b.long_lived or not b.loaded]
     turn = dict(memory.turn)
-    try:
-        for b in sorted(fixed, key=lambda b: (not b.long_lived, tight and b.first - b.last, -b.size - b.temp, b.first)):
-            memory.place_fixed(b, tight)
-        for b in buffers:
-            if b.long_lived:
-                hoist_fixed(memory, b)
-            elif b.loaded and tight:
-                memory.turn[b.constant] = b.slot
-            elif b.loaded:
-                memory.place_load(b)
-    except NoSpaceError:
-        memory.forget(set(buffers), start)
-        memory.turn = turn
-        raise
+    for order in (*ORDERS, None):
+        try:
+            place_buffers(memory, buffers, order)
+            break
+        except NoSpaceError:
+            memory.forget(set(buffers), start)
+            memory.turn = dict(turn)
+            if order is None:
+                raise
     for t, s in enumerate(steps):
         for store in s.stores:
             memory.written.setdefault(store.tensor.root, []).append((start + t, store))
+
+
+def place_buffers(memory: LocalMemory, buffers: list[Buffer], order: Callable[[Buffer], tuple] | None) -> None:
+    """Results and constants of the whole group in the given order, then the loads in the order of their use.
+
+    order None: for groups that need nearly all of the memory. Everything, loads too, as low as possible, the
+    longest-lived first, without regard to the stores and loads that could run meanwhile."""
+    tight = order is None
+    key = order or (lambda b: (not b.long_lived, b.first - b.last, -b.size - b.temp, b.first))
+    for b in sorted((b for b in buffers if tight or b.long_lived or not b.loaded), key=key):
+        memory.place_fixed(b, tight)
+    for b in buffers:
+        if b.long_lived:
+            hoist_fixed(memory, b)
+        elif b.loaded and tight:
+            memory.turn[b.constant] = b.slot
+        elif b.loaded:
+            memory.place_load(b)
 
 
 def hoist_fixed(memory: LocalMemory, b: Buffer) -> None:

@@ -26,7 +26,8 @@ class WeightUse:
 @dataclass
 class Plan:
     """tiles: parts along n, h, w. channels: parts of the output channels of the whole group (empty: not cut);
-    channels_first: they are the outer loop. ic_slices: input-channel slices of a single convolution.
+    channels_first: they are the outer loop. ic_slices: input-channel slices of a single convolution. sums: number of
+    the convolution that sums up over `channels`, which then are parts of its input channels ("bottleneck").
 
     cycles: estimated time; tdma, tiu: busy times of the engines; peak: bytes of local memory."""
 
@@ -36,6 +37,7 @@ class Plan:
     channels: list[Interval] = field(default_factory=list)
     channels_first: bool = False
     ic_slices: list[Interval] = field(default_factory=list)
+    sums: int = -1
     cycles: float = 0.0
     tdma: float = 0.0
     tiu: float = 0.0
@@ -77,6 +79,26 @@ def channels_can_be_cut(layers: list[Layer]) -> bool:
         elif layer.kind not in CHANNELWISE:
             return False
     return True
+
+
+def summing_layer(layers: list[Layer]) -> int:
+    """The number of the one convolution that may sum up over parts of the channels that the layers before it make: they
+    compute channel by channel, or are convolutions of tensors from DDR, and only they and it use their results. -1: none."""
+    inside = {layer.output: i for i, layer in enumerate(layers)}
+    found = [i for i, layer in enumerate(layers) if layer.kind == "conv" and layer.inputs[0] in inside]
+    if len(found) != 1 or found[0] == 0:
+        return -1
+    k = found[0]
+    width = layers[k].inputs[0].shape[1]
+    for i, layer in enumerate(layers):
+        if i < k:
+            if layer.output.shape[1] != width or not (layer.kind == "conv" or layer.kind in CHANNELWISE):
+                return -1
+            if leaves_group(layer.output, set(layers[: k + 1])):
+                return -1
+        elif i > k and layer.kind not in CHANNELWISE:
+            return -1
+    return k
 
 
 def channel_slices(channels: int, step: int, count: int) -> list[Interval]:

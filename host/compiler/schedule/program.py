@@ -14,7 +14,7 @@ from .regions import Interval
 class Buffer:
     """A range of local memory, the same in all lanes.
 
-    size: bytes per lane. temp: further bytes behind it that are used only in step `first`. first, last: the steps of
+    size: bytes per lane. temp: further bytes behind it that are used from step `first` to `temp_last`. first, last: the steps of
     the first and the last computation that touches it. slot: the step before which its load is issued (<= first);
     ready: the first slot in which its source is complete in DDR; wanted: the slot in which the load should be issued;
     constants may be issued out of turn.
@@ -26,6 +26,7 @@ class Buffer:
     last: int
     loaded: bool = False
     temp: int = 0
+    temp_last: int = -1
     long_lived: bool = False
     stored: bool = False
     constant: bool = False
@@ -33,6 +34,19 @@ class Buffer:
     wanted: int = 0
     slot: int = -1
     addr: int = -1
+
+    def __post_init__(self) -> None:
+        self.temp_last = max(self.temp_last, self.first)
+
+    def extent(self, step: int) -> int:
+        """Bytes in use during a step of its life."""
+        return self.size + self.temp if step <= self.temp_last else self.size
+
+    def move(self, steps: int) -> None:
+        """Shift its life by a number of steps."""
+        self.first += steps
+        self.last += steps
+        self.temp_last += steps
 
 
 @dataclass(frozen=True, slots=True)

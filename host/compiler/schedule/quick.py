@@ -70,6 +70,39 @@ class Quick:
             self.axis_cache[key] = [h - low for low, h in zip(lo, hi, strict=True)]
         return self.axis_cache[key]
 
+    def look_sums(self, tiles: tuple[int, int, int], k: int, part: int) -> Glance:
+        """As `look` for a bottleneck: layer k sums up over parts of `part` channels."""
+        b, (tn, th, tw) = self.backend, tiles
+        rows, cols = self.lengths(0, th), self.lengths(1, tw)
+        n, count = -(-self.sinks[0].shape[0] // tn), tn * th * tw
+        inner = self.layers[k].inputs[0].shape[1]
+        parts = -(-inner // part)
+        whole = {self.ins[i][0] for i in range(k) if self.layers[i].kind == "conv"}
+        whole |= {x for i in range(k + 1, len(self.layers)) for x in self.ins[i]}
+        cut = {x for i in range(k) for x in (*self.ins[i], self.outs[i])} - whole
+        shapes = [(n, part if i in cut else t.shape[1], rows[i], cols[i]) for i, t in enumerate(self.tensors)]
+        if max(max(s[1:]) for s in shapes) > b.max_dim:
+            return Glance(1 << 60, 0.0)
+        sizes = [n * -(-s[1] // b.lanes) * b.plane_bytes(s[2], s[3], self.itemsize[i]) for i, s in enumerate(shapes)]
+        peak, tiu, weights = 0, 0.0, 0.0
+        total = self.outs[k]
+        for i, layer in enumerate(self.layers):
+            before, repeat = i <= k, parts if i <= k else 1
+            oc = part if i < k else layer.output.shape[1]
+            blob = self.blobs[i] and b.weight_bytes(layer, oc, part if i == k else layer.inputs[0].shape[1])
+            live = sum(z for t, z in enumerate(sizes) if self.first[t] <= i <= self.last[t] or (before and t not in cut and
+                       self.first[t] <= k and self.last[t] >= i and t != total))  # fmt: skip
+            live += 4 * sizes[total] if before else 0
+            live -= sizes[total] if i == k else 0
+            peak = max(peak, live + blob + b.temp_bytes(layer, shapes[self.outs[i]]))
+            ic = part if i == k else shapes[self.ins[i][0]][1]
+            tiu += repeat * b.compute_cycles(layer.kind, layer, shapes[self.outs[i]], ic, i == k)
+            weights += repeat * b.weight_cycles(blob) if blob else 0.0
+        moved = sum(b.transfer_cycles(shapes[self.number[t]], t, False) * (parts if self.number[t] in cut else 1) for t in self.sources)
+        moved += sum(b.transfer_cycles(shapes[self.number[t]], t, True) for t in self.sinks)
+        dma = count * (moved + weights)
+        return Glance(peak, max(count * tiu, dma) + 0.08 * dma)
+
     def look(self, tiles: tuple[int, int, int], part: int, parts: int, outer: bool, stream: int) -> Glance:
         """part: output channels of a part (0: whole) of `parts`; outer: parts are the outer loop; stream: bytes of a
         streamed slice of constants (0: all constants resident, or whole when there is one tile)."""

@@ -13,7 +13,7 @@ from functools import partial
 from ..errors import DoesNotFitError
 from .cost import evaluate
 from .layers import Layer, LayerGraph, is_placed
-from .plan import Plan, WeightUse, channel_slices, channels_can_be_cut, group_tensors
+from .plan import Plan, WeightUse, channel_slices, channels_can_be_cut, group_tensors, summing_layer
 from .program import Backend
 from .quick import Quick
 
@@ -34,9 +34,12 @@ class Search:
 
     def run(self) -> list[Plan]:
         """The plans in execution order; they cover all layers."""
-        layers = self.graph.layers
-        for layer in layers:
+        for layer in self.graph.layers:
             self.backend.check(layer)
+        return self.cover(self.graph.layers)
+
+    def cover(self, layers: list[Layer], limit: float | None = None) -> list[Plan]:
+        """The cheapest plans that cover consecutive layers with at most `limit` bytes of local memory."""
         best: list[tuple[float, Plan | None, int]] = [(0.0, None, 0)]
         for j in range(1, len(layers) + 1):
             choice: tuple[float, Plan | None, int] | None = None
@@ -45,7 +48,7 @@ class Search:
                 group = layers[i:j]
                 if not self.legal(group):
                     continue
-                plan = self.plan(group)
+                plan = self.plan(group, limit)
                 if plan is None:
                     misses += 1
                     if misses > 2 and j - i > 2:
@@ -146,11 +149,39 @@ class Search:
                     fit = True
                     yield done
                     break
+        if (k := summing_layer(group)) >= 0 and self.opt > 0:
+            yield from self.bottlenecks(group, quick, k, limit)
         if len(group) == 1 and group[0].kind == "conv":
             layer = group[0]
             heavy = quick.blobs[0] * self.backend.lanes > 8 * layer.inputs[0].nbytes or not fit
             if heavy or layer.inputs[0].shape[1] * layer.window.kernel[0] * layer.window.kernel[1] > 2048:
                 yield from self.partial_sums(layer, limit)
+
+    def bottlenecks(self, group: list[Layer], quick: Quick, k: int, limit: float) -> Iterator[Plan | None]:
+        """Plans in which layer k sums up over parts of the channels before it."""
+        b = self.backend
+        inner, batch = group[k].inputs[0].shape[1], group[0].output.shape[0]
+        units = -(-inner // b.lanes)
+        found: list[tuple[float, tuple[int, int, int], int]] = []
+        for cut in sorted({-(-units // c) for c in CUTS if c <= min(units, 64)}, reverse=True):
+            part, fits = cut * b.lanes, 0
+            if part % 2:
+                continue
+            for tiles in [(batch, th, 1) for th in heights(min(t.shape[2] for t in quick.sinks))]:
+                g = quick.look_sums(tiles, k, part)
+                if g.peak <= limit:
+                    found.append((g.time, tiles, part))
+                    fits += 1
+                if fits >= 2:
+                    break
+        for _, tiles, part in sorted(found)[:3]:
+            uses = {}
+            for i, layer in enumerate(group):
+                if quick.blobs[i]:
+                    resident = tiles != (1, 1, 1) and sum(quick.blobs) <= limit / 3
+                    uses[layer] = WeightUse([(0, layer.output.shape[1])], resident)
+            cuts = [(a, min(a + part, inner)) for a in range(0, inner, part)]
+            yield evaluate(Plan(group, tiles, uses, cuts, sums=k), b, limit)
 
     def moves(self, concat: list[Layer], limit: float) -> Iterator[Plan | None]:
         """A lone concat passes through local memory in any number of channels: the first tilings that fit."""

@@ -29,7 +29,7 @@ class StepBuilder:
         """The steps of the whole group."""
         tn, th, tw = self.plan.tiles
         tiles = [(i, j, k) for i in range(tn) for j in range(th) for k in range(tw)]
-        parts: list[Interval | None] = [*self.plan.channels] or [None]
+        parts: list[Interval | None] = [None] if self.plan.sums >= 0 or not self.plan.channels else [*self.plan.channels]
         order = [(t, p) for p in parts for t in tiles] if self.plan.channels_first else [(t, p) for t in tiles for p in parts]
         for t, p in order:
             self.tile(t, p)
@@ -41,7 +41,9 @@ class StepBuilder:
             self.kept = {}
         self.set_regions(index, part)
         self.tiles, self.copies = {}, {}
-        if self.plan.ic_slices:
+        if self.plan.sums >= 0:
+            self.bottleneck(self.plan.layers[self.plan.sums])
+        elif self.plan.ic_slices:
             self.partial_sums(self.plan.layers[0])
         elif len(self.plan.layers) == 1 and self.plan.layers[0].kind == "concat":
             self.moves(self.plan.layers[0])
@@ -59,8 +61,11 @@ class StepBuilder:
         n = split(sinks[0].shape[0], tn, index[0])
         channels = {t: (0, t.shape[1]) for t in rows}
         if part is not None:
-            whole = {layer.inputs[0] for layer in layers if layer.kind == "conv"}
-            channels = {t: c if t in whole else part for t, c in channels.items()}
+            cut = layers[: self.plan.sums] if self.plan.sums >= 0 else layers
+            whole = {layer.inputs[0] for layer in cut if layer.kind == "conv"}
+            whole |= {x for layer in layers[len(cut) + 1 :] for x in layer.inputs}
+            parted = {x for layer in cut for x in (*layer.inputs, layer.output)} - whole
+            channels = {t: part if t in parted else c for t, c in channels.items()}
         self.regions = {t: Region(n, channels[t], rows[t], cols[t]) for t in rows}
 
     # ---- tiles in local memory
@@ -93,6 +98,8 @@ class StepBuilder:
         tile = self.tiles.get(x) or self.load_tile(x)
         out = self.regions[layer.output]
         channels = (0, x.shape[1]) if layer.kind == "conv" or x.shape[1] != layer.output.shape[1] else out.c
+        if self.part is not None and x in self.regions and layer.kind == "conv":
+            channels = self.regions[x].c
         region = Region(out.n, channels, needed_of(layer, x, out.h, 0), needed_of(layer, x, out.w, 1))
         if layer.kind == "conv":
             tile = self.pack(tile, region, layer)
@@ -236,6 +243,34 @@ class StepBuilder:
             self.finish(None)
             region = Region(full.n, (offset + c0, offset + c1), full.h, full.w)
             self.store(Tile(layer.output, region, tile.buffer, 0, tile.plane, tile.groups, tile.itemsize), region)
+
+    # ---- sums over parts of the channels
+    def bottleneck(self, conv: Layer) -> None:
+        """The layers before `conv` part by part, each part added to its 32-bit sums; then the layers behind it."""
+        plan, index = self.plan, self.index
+        out: Tile | None = None
+        for i, part in enumerate(plan.channels):
+            self.set_regions(index, part)
+            self.tiles, self.copies = {}, {}
+            for layer in plan.layers[: plan.sums]:
+                self.layer(layer)
+            tile, _ = self.input(conv, conv.inputs[0])
+            full = self.regions[conv.output]
+            weights, buffer = self.weights(conv, full.c, part, plan.weights[conv])
+            if out is None:
+                out = self.new_tile(conv.output, full)
+                out.buffer.temp = 3 * out.buffer.size
+            last = i == len(plan.channels) - 1
+            where = "only" if len(plan.channels) == 1 else "first" if i == 0 else "last" if last else "middle"
+            out.buffer.temp_last = self.now
+            self.finish(Compute("conv", conv, out, full, [(tile, tile.region)], weights, buffer, where))
+        assert out is not None
+        self.set_regions(index, None)
+        self.tiles, self.copies = {conv.output: out}, {}
+        if conv.output in self.sinks:
+            self.store(out, self.own_part(conv.output))
+        for layer in plan.layers[plan.sums + 1 :]:
+            self.layer(layer)
 
     # ---- a group of one convolution
     def partial_sums(self, layer: Layer) -> None:

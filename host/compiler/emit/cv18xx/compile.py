@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...chip import Chip
 from ...errors import UnsupportedError
@@ -10,7 +10,7 @@ from ...format import cvimodel as f
 from ...format.weight_map import WeightMap, assign_weights
 from ...ir import Graph, Op
 from ...schedule.ddr import allocate
-from ...schedule.layers import Tensor
+from ...schedule.layers import LayerGraph, Tensor
 from ...schedule.program import Compute, Load, Program, WeightSlice
 from ...schedule.schedule import schedule
 from .backend import Cv18xxBackend
@@ -90,7 +90,6 @@ def _places(graph: Graph, program: Program) -> tuple[Places, int, int]:
     layers = program.graph
     places, private = Places(), 0
     numbers = iter(IO_NUMBERS)
-    by_value = {id(t.value): t for t in layers.tensors if t.value is not None}
 
     def put_private(t: Tensor) -> None:
         nonlocal private
@@ -98,7 +97,7 @@ def _places(graph: Graph, program: Program) -> tuple[Places, int, int]:
         private += -(-t.nbytes // 16) * 16
 
     for v in (*graph.inputs, *graph.outputs):
-        t = by_value[id(v)].root
+        t = layers.tensor(v).root
         if t in places.roots:
             continue
         number = next(numbers, None) if t.nbytes == v.type.nbytes else None
@@ -107,7 +106,7 @@ def _places(graph: Graph, program: Program) -> tuple[Places, int, int]:
         else:
             places.roots[t] = (number, 0)
     for v in (*(op.results[0] for op in layers.cpu_ops), *(next(op.inputs()) for op in layers.cpu_after)):
-        root = by_value[id(v)].root
+        root = layers.tensor(v).root
         if root not in places.roots:
             put_private(root)
     offsets, shared = allocate(layers, program.groups, set(places.roots))
@@ -149,6 +148,10 @@ def _tensors(graph: Graph, program: Program, places: Places) -> list[f.Tensor]:
         scale = t.value.type.scale
         q = 1.0 if scale is None else 1.0 / scale if t.name in ins else scale
         found.append(f.Tensor(t.name, f.address(base, start + offset), DTYPES[t.value.type.dtype], t.shape, qscale=q))
+    for v in graph.outputs:  # a graph output may be another tensor under a name of its own
+        t = program.graph.tensor(v)
+        if t.name != v.name:
+            found += [replace(x, name=v.name) for x in found if x.name == t.name]
     known = {t.name for t in found}
     found.sort(key=lambda t: t.name not in ins | outs)  # the first tensor of an io buffer gives its size (section 6.2)
     missing = (ins | outs) - known
@@ -171,18 +174,19 @@ def _routines(graph: Graph, program: Program, stream: bytes) -> list[f.Routine]:
     empty stream), the CPU conversion of outputs to float."""
     layers, routines = program.graph, []
     for op in layers.cpu_ops:
-        routines.append(_quant(op, {"from": "FP32", "scale": float(op.attrs["inv_scale"]), "to": "INT8"}))
+        routines.append(_quant(layers, op, {"from": "FP32", "scale": float(op.attrs["inv_scale"]), "to": "INT8"}))
     before = {next(op.inputs()).name: op.name for op in layers.cpu_ops}
-    after = {op.name: next(op.inputs()).name for op in layers.cpu_after}
+    after = {op.name: layers.tensor(next(op.inputs())).name for op in layers.cpu_after}
     inputs = [before.get(v.name, v.name) for v in graph.inputs]
     outputs = [after.get(v.name, v.name) for v in graph.outputs]
     if stream:
         routines.append(f.Routine("tpu", inputs, outputs, section="subfunc_0"))
     for op in layers.cpu_after:
-        routines.append(_quant(op, {"from": "INT8", "scale": float(op.attrs["scale"]), "to": "NONE"}))
+        routines.append(_quant(layers, op, {"from": "INT8", "scale": float(op.attrs["scale"]), "to": "NONE"}))
     return routines
 
 
-def _quant(op: Op, args: dict[str, f.Argument]) -> f.Routine:
+def _quant(layers: LayerGraph, op: Op, args: dict[str, f.Argument]) -> f.Routine:
     """The runtime's CPU routine `quant` (api/cvi_nn.md section 10.1)."""
-    return f.Routine("cpu", [next(op.inputs()).name], [op.name], function="quant", args=args)
+    source = layers.tensor(next(op.inputs())).name
+    return f.Routine("cpu", [source], [op.name], function="quant", args=args)

@@ -103,7 +103,7 @@ def conv(e: Emitter, c: Compute) -> None:
         raise UnsupportedError(f"layer {layer.name}: padding {layer.window.pads} as large as the kernel in a layer that needs "
                                "partial sums; take the padding out of the network")  # fmt: skip
     for out, x, g in pieces:
-        end = out.span[1] if c.partial == "only" else c.out.buffer.addr + c.out.buffer.size
+        end = out.span[1] if c.partial == "only" else c.out.buffer.addr + c.out.buffer.size + c.out.buffer.temp
         e.tiu.conv(
             x, out, channels=padded_inputs(x.shape[1]), weights=base, params=params, with_bias=parameter_bytes(layer) == 9,
             kernel=layer.window.kernel, strides=g.strides, pads=g.pads, dilations=layer.window.dilations,
