@@ -17,8 +17,8 @@ from tpuforge.compiler.tpu import arith, kernels
 from tpuforge.compiler.tpu.boundary import Dequantize, Input, Quantize
 from tpuforge.compiler.tpu.conv import Conv
 from tpuforge.compiler.tpu.eltwise import Add, LeakyRelu, Mul, PRelu, Relu, Requant
-from tpuforge.compiler.tpu.shape import Concat, Reshape
 from tpuforge.compiler.tpu.pool import AvgPool, MaxPool
+from tpuforge.compiler.tpu.shape import Concat, Reshape
 
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]

@@ -11,8 +11,9 @@ from .errors import OptionError
 class Chip:
     """What the compiler knows of a CV18xx chip.
 
-    ddr_bytes_per_second is 75 % of the guessed peak (hw/cv18xx.md section 9.4); ddr_start is added to every DDR address
-    field of an instruction; conv_macs_per_step is the `d` of the convolution formula (2 where double_conv helps).
+    ddr_bytes_per_second is 75 % of the guessed peak (hw/cv18xx.md section 9.4); ddr_start is added
+    to every DDR address field of an instruction; conv_macs_per_step is the `d` of the convolution
+    formula (2 where double_conv helps).
     """
 
     name: str
@@ -39,7 +40,17 @@ class Chip:
 CHIPS = {
     c.name: c
     for c in (
-        Chip("cv183x", "A", 0xA5, 32, 650_000_000, 1886_000_000 * 4, 2, ddr_start=1 << 32, max_stride=15),
+        Chip(
+            "cv183x",
+            "A",
+            0xA5,
+            32,
+            650_000_000,
+            1886_000_000 * 4,
+            2,
+            ddr_start=1 << 32,
+            max_stride=15,
+        ),
         Chip("cv182x", "B", 0xA6, 8, 750_000_000, 1886_000_000 * 2, 2),
         Chip("cv181x", "B", 0xA7, 8, 500_000_000, 1866_000_000 * 2, 2),
         Chip("cv180x", "B", 0xA8, 2, 500_000_000, 1333_000_000 * 2, 1, has_cpu_routines=False),

@@ -1,8 +1,8 @@
 """The exceptions of the project, named by whose fault it is.
 
-Every message is one paragraph: what is wrong, where (layer and source name, file and line), the limit against the
-actual value, and what to do next. Commands print the message on stderr and exit with `exit_code` (cli.md section 2.2);
-a traceback is shown only under `--debug`.
+Every message is one paragraph: what is wrong, where (layer and source name, file and line),
+the limit against the actual value, and what to do next. Commands print the message on stderr and
+exit with `exit_code` (cli.md section 2.2); a traceback is shown only under `--debug`.
 """
 
 

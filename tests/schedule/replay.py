@@ -31,7 +31,9 @@ def flat(tensor: Tensor, region: Region) -> tuple[Tensor, np.ndarray]:
     _, _, h, w = tensor.shape
     strides = (n_stride, h * w * tensor.itemsize, w * tensor.itemsize, tensor.itemsize)
     index = np.full(1, offset, np.int64)
-    for (first, last), stride in zip((region.n, region.c, region.h, region.w), strides, strict=True):
+    for (first, last), stride in zip(
+        (region.n, region.c, region.h, region.w), strides, strict=True
+    ):
         index = np.add.outer(index, np.arange(first, last) * stride)
     return root, np.add.outer(index.ravel(), np.arange(tensor.itemsize)).ravel()
 

@@ -1,4 +1,4 @@
-"""Invariants of the programs that the scheduler makes, on random graphs and every way of cutting."""
+"""Invariants of the scheduler's programs, on random graphs and every way of cutting."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_streams_have_no_races(chip: str) -> None:
 
 
 def test_the_checks_find_faults() -> None:
-    """A replay notices a lost load, a lost store and a store done twice; check_buffers an overlap."""
+    """A replay notices a lost load, a lost store, a store done twice; check_buffers an overlap."""
     chip = chip_named("cv181x")
 
     def fresh() -> Program:

@@ -220,8 +220,8 @@ def window(m: Maker, pool: bool, grow: bool, h: int, w: int) -> tuple[Fields, in
             kh, kw = min(h, m.int(1, 9)), min(w, m.int(1, 9))
         sy, sx = (m.pick([1, 1, 2, 3, m.int(1, 15 if m.gen_a else 31)]) for _ in range(2))
         pads = [m.int(0, 15) if m.flag(0.1) else m.int(0, 3) * m.flag() for _ in range(4)]
-        iy, ix, ly, lx = ([m.int(0, 4) * m.flag(0.3) for _ in range(4)] if grow else [0] * 4)
-        dy, dx = ([m.int(0, 3) * m.flag(0.3) for _ in range(2)] if grow and not pool else [0, 0])
+        iy, ix, ly, lx = [m.int(0, 4) * m.flag(0.3) for _ in range(4)] if grow else [0] * 4
+        dy, dx = [m.int(0, 3) * m.flag(0.3) for _ in range(2)] if grow and not pool else [0, 0]
         height = (h - 1) * (iy + 1) + 1 + ly + pads[0] + pads[1]
         width = (w - 1) * (ix + 1) + 1 + lx + pads[2] + pads[3]
         oh, ow = height - (kh - 1) * (dy + 1) - 1, width - (kw - 1) * (dx + 1) - 1

@@ -18,6 +18,7 @@ from .cvimodel_tables import (
     SHARED,
     SYSTEM_MEMORY,
     WEIGHT,
+    Argument,
     DType,
     Floats,
     Ints,
@@ -34,9 +35,9 @@ from .cvimodel_tables import (
 from .cvimodel_writer import build_time_now, write
 
 __all__ = [
-    "IO_BASES", "PRIVATE", "SHARED", "SYSTEM_MEMORY", "WEIGHT", "DType", "Floats", "Ints", "Model",
-    "Program", "Routine", "Section", "Tensor", "Weight", "address", "build_time_now", "load",
-    "low_offset", "read", "save", "selector", "write",
+    "IO_BASES", "PRIVATE", "SHARED", "SYSTEM_MEMORY", "WEIGHT", "Argument", "DType", "Floats",
+    "Ints", "Model", "Program", "Routine", "Section", "Tensor", "Weight", "address",
+    "build_time_now", "load", "low_offset", "read", "save", "selector", "write",
 ]  # fmt: skip
 
 

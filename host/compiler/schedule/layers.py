@@ -128,7 +128,7 @@ def shape4(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 def _window(op: Op) -> Window:
     a = op.attrs
-    return Window(tuple(a["kernel_shape"]), tuple(a["strides"]), tuple(a["pads"]), tuple(a.get("dilations", (1, 1))))  # type: ignore[arg-type]
+    return Window(tuple(a["kernel_shape"]), tuple(a["strides"]), tuple(a["pads"]), tuple(a.get("dilations", (1, 1))))
 
 
 class _Builder:

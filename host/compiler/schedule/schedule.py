@@ -21,7 +21,8 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
     for layer in layers.layers:
         layer.window = backend.window(layer)
     search = Search(layers, backend, opt)
-    plans, limits = search.run(), {}
+    plans = search.run()
+    limits: dict[Layer, float] = {}
     for _ in range(MAX_ROUNDS):
         groups = [[] if p.is_nothing else StepBuilder(p, backend, g).build() for g, p in enumerate(plans)]
         failed = place(groups, backend)

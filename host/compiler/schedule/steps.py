@@ -134,7 +134,7 @@ class StepBuilder:
         producer = tensor.producer
         if len(concats) != 1 or concats[0].inputs.count(tensor) > 1:
             return None
-        if producer in self.members and self.backend.temp_bytes(producer, (1, 1, 1, 16)):  # type: ignore[arg-type]
+        if producer in self.members and self.backend.temp_bytes(producer, (1, 1, 1, 16)):
             return None
         concat = concats[0]
         offset = 0

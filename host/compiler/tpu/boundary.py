@@ -68,8 +68,8 @@ class Quantize(TpuOp):
 
 @register
 class Dequantize(TpuOp):
-    """i8 -> f32: f32(q) * f32(scale), one float32 product; engine "cpu" (the runtime's routine `quant`) or "tpu"
-    (look-up tables): the same numbers."""
+    """i8 -> f32: f32(q) * f32(scale), one float32 product; engine "cpu" (the runtime's
+    routine `quant`) or "tpu" (look-up tables): the same numbers."""
 
     operand_names = ("x",)
     scale = float_()

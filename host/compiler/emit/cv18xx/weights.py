@@ -121,11 +121,13 @@ MAX_WASTE = 1.06  # bytes of the one-command form over the dense bytes
 def _conv(piece: WeightSlice, lanes: int) -> list[_Part]:
     layer, (oc0, oc1), (ic0, ic1) = piece.layer, piece.oc, piece.ic
     _, w, bias, multiplier, shift = layer.op.operands
-    assert w is not None and w.data is not None and multiplier is not None and shift is not None
+    assert w is not None and w.data is not None
+    assert multiplier is not None and multiplier.data is not None
+    assert shift is not None and shift.data is not None
     first = layer.group * (w.shape[0] // layer.groups)
     sel = slice(first + oc0, first + oc1)
     weights = w.data[sel, ic0:ic1] if layer.kind == "conv" else w.data[sel]
-    params = parameters(None if bias is None else bias.data[sel], multiplier.data[sel], shift.data[sel])
+    params = parameters(None if bias is None or bias.data is None else bias.data[sel], multiplier.data[sel], shift.data[sel])
     rows = _weight_rows(layer.kind, spread(weights, layer))
     stride = rows.shape[1] if layer.kind == "conv" else align16(rows.shape[1])
     start = weights_part(layer, -(-(oc1 - oc0) // lanes), ic1 - ic0)
@@ -162,7 +164,9 @@ def _avgpool(piece: WeightSlice, lanes: int) -> list[_Part]:
 
 def _prelu(piece: WeightSlice, lanes: int) -> list[_Part]:
     _, slope, multiplier, shift = piece.layer.op.operands
-    assert slope is not None and slope.data is not None and multiplier is not None and shift is not None
+    assert slope is not None and slope.data is not None
+    assert multiplier is not None and multiplier.data is not None
+    assert shift is not None and shift.data is not None
     sel = slice(*piece.oc)
     params = parameters(None, multiplier.data[sel], shift.data[sel])
     rows = slope.data[sel].view(np.uint8).reshape(-1, 1)

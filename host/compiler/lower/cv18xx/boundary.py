@@ -4,7 +4,8 @@ in    f32 -> i8: Quantize, inv_scale = f32(127 / threshold); the CPU routine whe
           the chip has one, else the bf16 recipe on the TPU. With quant_input the graph input is
           int8 and nothing is converted. The recipe's factor is a bf16 number, so there the
           threshold of the input moves to where 127 / threshold is one (by at most 0.4 %).
-out   i8 -> f32: q * f32(threshold / 127), exact; by the CPU where the runtime of the chip can. With quant_output the graph output is int8.
+out   i8 -> f32: q * f32(threshold / 127), exact; by the CPU where the runtime of the chip can.
+      With quant_output the graph output is int8.
 """
 
 from __future__ import annotations
@@ -48,7 +49,5 @@ def lower_outputs(ctx: Context, quant_output: bool) -> None:
             name = f"{v.name}_f32"
             known = next((r for r in ctx.graph.values() if r.name == name), None)
             engine = "cpu" if ctx.chip.has_cpu_routines else "tpu"
-            y = known or ctx.graph.add(
-                tpu.Dequantize, [y], name, scale=y.type.scale, engine=engine
-            )
+            y = known or ctx.graph.add(tpu.Dequantize, [y], name, scale=y.type.scale, engine=engine)
         ctx.graph.outputs.append(y)
