@@ -1,10 +1,11 @@
 /* The CVI_NN interface: models and tensors (api/cvi_nn.md sections 2 to 6).
  *
- * Life cycle: RegisterModel or CloneModel, SetConfig, GetInputOutputTensors, Forward ..., CleanupModel.
+ * Life cycle: RegisterModel or CloneModel, SetConfig, GetInputOutputTensors, Forward ...,
+ * CleanupModel.
  *
- * Threads: every function may be called from any thread. Calls on one handle are serialised, calls on
- * different handles run in parallel. CleanupModel waits for calls and tasks in flight on its handle.
- * Codes: 0 is success, everything else one of CVI_RC_*; CVI_NN_GetLastError() has the text.
+ * Threads: every function may be called from any thread. Calls on one handle are serialised, calls
+ * on different handles run in parallel. CleanupModel waits for calls and tasks in flight on its
+ * handle. Codes: 0 is success, everything else one of CVI_RC_*; CVI_NN_GetLastError() has the text.
  */
 #ifndef CVIRUNTIME_H
 #define CVIRUNTIME_H
@@ -145,9 +146,9 @@ CVI_API CVI_RC CVI_NN_SetTensorWithAlignedFrames(CVI_TENSOR *tensor, uint64_t fr
 CVI_API CVI_RC CVI_NN_SetTensorWithVideoFrame(CVI_MODEL_HANDLE model, CVI_TENSOR *tensor,
                                               CVI_VIDEO_FRAME_INFO *video_frame_info);
 CVI_API CVI_RC CVI_NN_FeedTensorWithFrames(CVI_MODEL_HANDLE model, CVI_TENSOR *tensor,
-                                           CVI_FRAME_TYPE type, CVI_FMT format,
-                                           int32_t channel_num, uint64_t *channel_paddrs,
-                                           int32_t height, int32_t width, uint32_t height_stride);
+                                           CVI_FRAME_TYPE type, CVI_FMT format, int32_t channel_num,
+                                           uint64_t *channel_paddrs, int32_t height, int32_t width,
+                                           uint32_t height_stride);
 
 /* ---- extensions of this library ---- */
 

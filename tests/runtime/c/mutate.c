@@ -86,15 +86,15 @@ static void random_copies(unsigned char *data, size_t size, unsigned count) {
       unsigned range = next_random(4) || body >= size ? body : (unsigned)size;
       unsigned at = next_random(range < size ? range : (unsigned)size);
       switch (next_random(3)) {
-        case 0:
-          copy[at] ^= (unsigned char)(1u << next_random(8));
-          break;
-        case 1:
-          copy[at] = (unsigned char)next_random(256);
-          break;
-        default:
-          copy[at] = next_random(2) ? 0xFF : 0;
-          break;
+      case 0:
+        copy[at] ^= (unsigned char)(1u << next_random(8));
+        break;
+      case 1:
+        copy[at] = (unsigned char)next_random(256);
+        break;
+      default:
+        copy[at] = next_random(2) ? 0xFF : 0;
+        break;
       }
     }
     try_one(copy, size);

@@ -2,8 +2,8 @@
  *
  * i0 = data (int8, or bf16 bits), i1 = maximum of every 256-wide tile of the axis, made by the TPU:
  * [outer, ceil(L / 256)]. Per outer row: the first tile with the largest entry, then the first
- * position in it that equals the entry (index 0 if there is none). Negative maxima are found as well
- * (the vendor ignores negative entries and compares bf16 as 16-bit integers; equal otherwise).
+ * position in it that equals the entry (index 0 if there is none). Negative maxima are found as
+ * well (the vendor ignores negative entries and compares bf16 as 16-bit integers; equal otherwise).
  *
  *   argmax            o0 = index
  *   argmax_with_conf  o0 = pairs (value * scale, index)
@@ -55,7 +55,8 @@ static CVI_RC setup(cpu_call *call, form form) {
   rc = rc ? rc : cpu_need_count(call, &call->in[1], (uint64_t)s->outer * s->tiles, "map");
   for (uint32_t i = 0; i < call->out_count && i < 2 && !rc; i++) {
     rc = cpu_need_fmt(call, &call->out[i], CVI_FMT_FP32, "output");
-    rc = rc ? rc : cpu_need_count(call, &call->out[i], s->outer * (form == PAIRS ? 2 : 1), "output");
+    rc =
+        rc ? rc : cpu_need_count(call, &call->out[i], s->outer * (form == PAIRS ? 2 : 1), "output");
   }
   call->state = s;
   return rc;

@@ -1,8 +1,8 @@
 /* deform_im2col, deform_conv2d (api/cvi_nn.md section 10.5).
  *
- * Column (c, i, j) at output (y, x): point (y*sh - pt + i*dh + off_h, x*sw - pl + j*dw + off_w), the
- * offsets are channels 2(i*kw + j) and + 1 of group c / (C / g); bilinear with zero outside, 0 unless
- * -1 < point < size; times the mask. deform_conv2d: weight * columns + bias.
+ * Column (c, i, j) at output (y, x): point (y*sh - pt + i*dh + off_h, x*sw - pl + j*dw + off_w),
+ * the offsets are channels 2(i*kw + j) and + 1 of group c / (C / g); bilinear with zero outside, 0
+ * unless -1 < point < size; times the mask. deform_conv2d: weight * columns + bias.
  */
 #include <math.h>
 
@@ -41,8 +41,8 @@ static size_t out_size(int32_t in, int32_t k, int32_t stride, int32_t pad, int32
 static CVI_RC check(cpu_call *call, state *s, uint32_t offsets, uint32_t mask) {
   const int32_t *in = call->in[0].dim;
   const int32_t most = 1 << 15; /* of kernel, stride, padding, dilation */
-  int32_t values[] = {s->kh, s->kw, s->sh, s->sw, s->dh, s->dw, s->groups, s->pad_t + 1,
-                      s->pad_l + 1};
+  int32_t values[] = {s->kh, s->kw,     s->sh,        s->sw,       s->dh,
+                      s->dw, s->groups, s->pad_t + 1, s->pad_l + 1};
   for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
     if (values[i] < 1 || values[i] > most) {
       return cpu_fail(call, "kernel, stride, padding, dilation or group %d", values[i]);
@@ -57,7 +57,8 @@ static CVI_RC check(cpu_call *call, state *s, uint32_t offsets, uint32_t mask) {
   s->mask = &call->in[mask];
   uint64_t taps = (uint64_t)s->kh * (uint64_t)s->kw; /* <= 2^30 */
   uint64_t area = (uint64_t)s->oh * s->ow;
-  if (taps * (uint64_t)s->groups > INT32_MAX || area > INT32_MAX || taps * (uint64_t)in[1] > INT32_MAX) {
+  if (taps * (uint64_t)s->groups > INT32_MAX || area > INT32_MAX ||
+      taps * (uint64_t)in[1] > INT32_MAX) {
     return cpu_fail(call, "output of %zu x %zu with %llu taps", s->oh, s->ow,
                     (unsigned long long)taps);
   }
@@ -86,7 +87,8 @@ CVI_RC deform_im2col_setup(cpu_call *call) {
   if (!rc && image > call->out[0].count) {
     rc = cpu_need_count(call, &call->out[0], image, "output");
   }
-  return rc ? rc : cpu_need_count(call, &call->out[0], image * (uint64_t)call->in[0].dim[0], "output");
+  return rc ? rc
+            : cpu_need_count(call, &call->out[0], image * (uint64_t)call->in[0].dim[0], "output");
 }
 
 CVI_RC deform_conv2d_setup(cpu_call *call) {
@@ -107,7 +109,8 @@ CVI_RC deform_conv2d_setup(cpu_call *call) {
   if (!rc && oc * area > call->out[0].count) {
     rc = cpu_need_count(call, &call->out[0], oc * area, "output");
   }
-  rc = rc ? rc : cpu_need_count(call, &call->out[0], oc * area * (uint64_t)call->in[0].dim[0], "output");
+  rc = rc ? rc
+          : cpu_need_count(call, &call->out[0], oc * area * (uint64_t)call->in[0].dim[0], "output");
   s->columns = rc || (s->rows && area > INT32_MAX / s->rows)
                    ? NULL
                    : cpu_alloc(call, s->rows * (size_t)area, sizeof(float));
@@ -143,8 +146,8 @@ static void column_row(const cpu_call *call, const state *s, size_t n, size_t ro
   for (size_t p = 0; p < area; p++) {
     int64_t y = (int64_t)(p / s->ow) * s->sh - s->pad_t + i * s->dh;
     int64_t x = (int64_t)(p % s->ow) * s->sw - s->pad_l + j * s->dw;
-    out[p] = bilinear(plane, in->dim[2], in->dim[3], (float)y + off_h[p], (float)x + off_w[p]) *
-             mask[p];
+    out[p] =
+        bilinear(plane, in->dim[2], in->dim[3], (float)y + off_h[p], (float)x + off_w[p]) * mask[p];
   }
 }
 

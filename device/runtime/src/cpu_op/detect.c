@@ -76,8 +76,8 @@ CVI_RC detect_need_floats(const cpu_call *call, uint32_t inputs) {
   return rc ? rc : cpu_need_fmt(call, &call->out[0], CVI_FMT_FP32, "output");
 }
 
-void detect_sort_inputs(const cpu_call *call, uint32_t count,
-                        int64_t (*key)(const cpu_tensor *t), const cpu_tensor **out) {
+void detect_sort_inputs(const cpu_call *call, uint32_t count, int64_t (*key)(const cpu_tensor *t),
+                        const cpu_tensor **out) {
   for (uint32_t i = 0; i < count; i++) {
     uint32_t at = i;
     while (at > 0 && key(out[at - 1]) < key(&call->in[i])) {

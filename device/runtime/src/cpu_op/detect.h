@@ -41,7 +41,7 @@ static inline float detect_sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 CVI_RC detect_need_floats(const cpu_call *call, uint32_t inputs);
 
 /* Inputs 0 .. count - 1 sorted by key(tensor), descending (ascending: negate), stable. */
-void detect_sort_inputs(const cpu_call *call, uint32_t count,
-                        int64_t (*key)(const cpu_tensor *t), const cpu_tensor **out);
+void detect_sort_inputs(const cpu_call *call, uint32_t count, int64_t (*key)(const cpu_tensor *t),
+                        const cpu_tensor **out);
 
 #endif

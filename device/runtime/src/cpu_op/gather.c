@@ -12,14 +12,14 @@ static bool is_index(CVI_FMT fmt) {
 
 static int64_t index_at(const cpu_tensor *t, size_t i) {
   switch (t->fmt) {
-    case CVI_FMT_INT16:
-      return ((const int16_t *)t->data)[i];
-    case CVI_FMT_UINT16:
-      return ((const uint16_t *)t->data)[i];
-    case CVI_FMT_INT32:
-      return ((const int32_t *)t->data)[i];
-    default:
-      return ((const uint32_t *)t->data)[i];
+  case CVI_FMT_INT16:
+    return ((const int16_t *)t->data)[i];
+  case CVI_FMT_UINT16:
+    return ((const uint16_t *)t->data)[i];
+  case CVI_FMT_INT32:
+    return ((const int32_t *)t->data)[i];
+  default:
+    return ((const uint32_t *)t->data)[i];
   }
 }
 
@@ -33,8 +33,7 @@ static CVI_RC checked(const cpu_call *call, int64_t index, int64_t limit, size_t
 }
 
 static CVI_RC need_index(const cpu_call *call, const cpu_tensor *t) {
-  return is_index(t->fmt) ? CVI_RC_SUCCESS
-                          : cpu_fail(call, "indices have data type %d", t->fmt);
+  return is_index(t->fmt) ? CVI_RC_SUCCESS : cpu_fail(call, "indices have data type %d", t->fmt);
 }
 
 /* ---- embedding: row k of o0 = table row i0[k], len = table.shape[1] elements. Elements have the
@@ -104,9 +103,10 @@ CVI_RC gatherelements_pt_run(cpu_call *call) {
     if (rc) {
       return rc;
     }
-    size_t from = ((q[0] * (size_t)data[1] + q[1]) * (size_t)data[2] + q[2]) * (size_t)data[3] + q[3];
-    memcpy((uint8_t *)call->out[0].data + i * elem,
-           (const uint8_t *)call->in[0].data + from * elem, elem);
+    size_t from =
+        ((q[0] * (size_t)data[1] + q[1]) * (size_t)data[2] + q[2]) * (size_t)data[3] + q[3];
+    memcpy((uint8_t *)call->out[0].data + i * elem, (const uint8_t *)call->in[0].data + from * elem,
+           elem);
     for (int d = 3; d >= 0 && ++p[d] == (size_t)shape[d]; d--) {
       p[d] = 0;
     }

@@ -16,7 +16,14 @@
 #include "cpu_op/cpu_op.h"
 #include "cpu_op/ops.h"
 
-typedef enum { HALF_PIXEL, PYTORCH_HALF_PIXEL, NEAREST_HALF_PIXEL, NEAREST, ASYMMETRIC, ALIGN } mode;
+typedef enum {
+  HALF_PIXEL,
+  PYTORCH_HALF_PIXEL,
+  NEAREST_HALF_PIXEL,
+  NEAREST,
+  ASYMMETRIC,
+  ALIGN
+} mode;
 
 /* Where an output row or column comes from: low + fraction * (high - low). */
 typedef struct {
@@ -67,24 +74,24 @@ static float clip(float value, float top) { return value < 0 ? 0 : value > top ?
 static source place(mode m, size_t k, size_t in, size_t out) {
   float position = (float)k, top = (float)(in - 1);
   switch (m) {
-    case HALF_PIXEL:
-    case PYTORCH_HALF_PIXEL: {
-      float s = (float)out / (float)in;
-      if (m == PYTORCH_HALF_PIXEL && out <= 1) {
-        position = 0;
-      } else if (s != 1.0f) {
-        position = clip(((float)k + 0.5f) / s - 0.5f, top);
-      }
-      return bilinear_at(position, in);
+  case HALF_PIXEL:
+  case PYTORCH_HALF_PIXEL: {
+    float s = (float)out / (float)in;
+    if (m == PYTORCH_HALF_PIXEL && out <= 1) {
+      position = 0;
+    } else if (s != 1.0f) {
+      position = clip(((float)k + 0.5f) / s - 0.5f, top);
     }
-    case ASYMMETRIC:
-      return bilinear_at(clip((float)k * ((float)in / (float)out), top), in);
-    case NEAREST_HALF_PIXEL:
-      position = ceilf(((float)k + 0.5f) * ((float)in / (float)out) - 1.0f);
-      break;
-    default:
-      position = truncf((float)k * ((float)in / (float)out));
-      break;
+    return bilinear_at(position, in);
+  }
+  case ASYMMETRIC:
+    return bilinear_at(clip((float)k * ((float)in / (float)out), top), in);
+  case NEAREST_HALF_PIXEL:
+    position = ceilf(((float)k + 0.5f) * ((float)in / (float)out) - 1.0f);
+    break;
+  default:
+    position = truncf((float)k * ((float)in / (float)out));
+    break;
   }
   size_t index = (size_t)clip(position, top);
   return (source){index, index, 0};
@@ -203,8 +210,8 @@ static void bilinear_plane(const state *s, const float *in, size_t iw, float *ou
     for (size_t x = 0; x < s->ow; x++) {
       const source *u = &s->x[x];
       float d = u->fraction, c = 1.0f - d;
-      *out++ = a * (c * top[u->low] + d * top[u->high]) +
-               b * (c * bottom[u->low] + d * bottom[u->high]);
+      *out++ =
+          a * (c * top[u->low] + d * top[u->high]) + b * (c * bottom[u->low] + d * bottom[u->high]);
     }
   }
 }

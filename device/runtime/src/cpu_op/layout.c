@@ -88,7 +88,8 @@ CVI_RC transpose_run(cpu_call *call) {
 
 /* ---- pixelshuffle, r = upscale_factor:
  * DCR: o[n, q mod oc, y*r + (q/oc)/r, x*r + (q/oc) mod r] = i[n,q,y,x]
- * CRD: o[n, q/(r*r), y*r + (q mod r*r)/r, x*r + q mod r]   = i[n,q,y,x]  (the vendor has DCR only) */
+ * CRD: o[n, q/(r*r), y*r + (q mod r*r)/r, x*r + q mod r]   = i[n,q,y,x]  (the vendor has DCR only)
+ */
 
 typedef struct {
   size_t r;

@@ -140,8 +140,8 @@ CVI_RC roi_pooling_run(cpu_call *call) {
       return cpu_fail(call, "region %zu is in image %g of %d", r, (double)roi[0], data->dim[0]);
     }
     for (size_t c = 0; c < channels; c++, out += (size_t)s->ph * (size_t)s->pw) {
-      pool_roi(s, (const float *)data->data + ((size_t)roi[0] * channels + c) * plane, data->dim, roi,
-               out);
+      pool_roi(s, (const float *)data->data + ((size_t)roi[0] * channels + c) * plane, data->dim,
+               roi, out);
     }
   }
   return CVI_RC_SUCCESS;

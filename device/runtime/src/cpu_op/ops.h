@@ -4,11 +4,11 @@
 
 #include "cpu_op/cpu_op.h"
 
-#define CPU_OP(name)                   \
-  CVI_RC name##_setup(cpu_call *call); \
+#define CPU_OP(name)                                                                               \
+  CVI_RC name##_setup(cpu_call *call);                                                             \
   CVI_RC name##_run(cpu_call *call);
 
-CPU_OP(quant) /* quant.c */
+CPU_OP(quant)      /* quant.c */
 CPU_OP(preprocess) /* layout.c */
 CPU_OP(transpose)
 CPU_OP(pixelshuffle)
@@ -17,7 +17,7 @@ CPU_OP(cumsum)
 CPU_OP(cpu_reduce_mean)
 CPU_OP(cpu_reduce_max)
 CPU_OP(reduce_l2)
-CPU_OP(topk) /* topk.c */
+CPU_OP(topk)   /* topk.c */
 CPU_OP(argmax) /* argmax.c */
 CPU_OP(argmax_with_conf)
 CPU_OP(argmax_v3)

@@ -75,24 +75,24 @@ CVI_RC quant_run(cpu_call *call) {
   void *out = call->out[0].data;
   size_t count = (size_t)call->in[0].count;
   switch (s->kind) {
-    case INT8_TO_FLOAT:
-      for (size_t i = 0; i < count; i++) {
-        ((float *)out)[i] = (float)((const int8_t *)in)[i] * s->scale;
-      }
-      break;
-    case BF16_TO_FLOAT:
-      for (size_t i = 0; i < count; i++) {
-        ((float *)out)[i] = cpu_bf16_to_float(((const uint16_t *)in)[i]);
-      }
-      break;
-    case FLOAT_TO_INT8:
-      for (size_t i = 0; i < count; i++) {
-        ((int8_t *)out)[i] = cpu_round_int8(((const float *)in)[i] * s->scale);
-      }
-      break;
-    default:
-      float_to_bf16(in, out, count);
-      break;
+  case INT8_TO_FLOAT:
+    for (size_t i = 0; i < count; i++) {
+      ((float *)out)[i] = (float)((const int8_t *)in)[i] * s->scale;
+    }
+    break;
+  case BF16_TO_FLOAT:
+    for (size_t i = 0; i < count; i++) {
+      ((float *)out)[i] = cpu_bf16_to_float(((const uint16_t *)in)[i]);
+    }
+    break;
+  case FLOAT_TO_INT8:
+    for (size_t i = 0; i < count; i++) {
+      ((int8_t *)out)[i] = cpu_round_int8(((const float *)in)[i] * s->scale);
+    }
+    break;
+  default:
+    float_to_bf16(in, out, count);
+    break;
   }
   return CVI_RC_SUCCESS;
 }

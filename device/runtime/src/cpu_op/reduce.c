@@ -181,8 +181,8 @@ static double reduce_row(const double *in, size_t length, size_t stride, reducti
 static void reduce_axis(double *work, const cpu_split *s, reduction kind, bool real) {
   for (size_t outer = 0; outer < s->outer; outer++) {
     for (size_t inner = 0; inner < s->inner; inner++) {
-      work[outer * s->inner + inner] = reduce_row(work + outer * s->length * s->inner + inner,
-                                                  s->length, s->inner, kind, real);
+      work[outer * s->inner + inner] =
+          reduce_row(work + outer * s->length * s->inner + inner, s->length, s->inner, kind, real);
     }
   }
 }

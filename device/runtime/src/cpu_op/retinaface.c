@@ -3,9 +3,9 @@
  * Nine inputs sorted by (width, channels): strides 32, 16, 8 x (scores [4], boxes [8], landmarks
  * [20]); two anchors per cell, scales (32, 16), (8, 4), (2, 1) of base 16:
  * x1 = 8 - (17 m - 1) / 2, x2 = 8 + (17 m + 1) / 2, moved by cell * stride.
- * Suppression as the vendor's, on which models were tuned: the best box stays, but the overlap of the
- * others is taken with the box behind it in the list, and the best box's area.
- * Rows x1, y1, x2, y2, score, 5 x (x, y).
+ * Suppression as the vendor's, on which models were tuned: the best box stays, but the overlap of
+ * the others is taken with the box behind it in the list, and the best box's area. Rows x1, y1, x2,
+ * y2, score, 5 x (x, y).
  */
 #include <string.h>
 
@@ -22,9 +22,7 @@ typedef struct {
 } state;
 
 /* Ascending width, then channels. */
-static int64_t order_key(const cpu_tensor *t) {
-  return -(((int64_t)t->dim[3] << 31) + t->dim[1]);
-}
+static int64_t order_key(const cpu_tensor *t) { return -(((int64_t)t->dim[3] << 31) + t->dim[1]); }
 
 CVI_RC retinaface_detection_setup(cpu_call *call) {
   state *s = cpu_alloc(call, 1, sizeof(*s));

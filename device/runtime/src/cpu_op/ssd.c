@@ -2,9 +2,9 @@
  *
  * Inputs by name (mbox_loc, mbox_conf, mbox_priorbox), else in order: loc [n, 4 P (1 or C)], conf
  * [n, P C], prior [1, 2, 4 P] (boxes, then variances). Per class but the background: conf >
- * threshold, the best top_k; box = prior centre + var d size, exp(var d) size. A candidate stays unless
- * inter (t + 1) > (area + area) t for a kept one. Of an image the best keep_top_k, grouped by class.
- * Rows image, class, score, xmin, ymin, xmax, ymax; unused rows -1.
+ * threshold, the best top_k; box = prior centre + var d size, exp(var d) size. A candidate stays
+ * unless inter (t + 1) > (area + area) t for a kept one. Of an image the best keep_top_k, grouped
+ * by class. Rows image, class, score, xmin, ymin, xmax, ymax; unused rows -1.
  */
 #include <stdlib.h>
 #include <string.h>

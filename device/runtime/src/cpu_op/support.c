@@ -84,8 +84,7 @@ static CVI_RC need_arg(cpu_call *call, fb_buf *buf, const char *key, attr_type t
   bool other;
   CVI_RC rc = find_arg(call, buf, key, type, found, &other);
   if (!rc && found->pos == 0) {
-    static const char *const names[] = {"float", "bool", "int", "string", "float list",
-                                        "int list"};
+    static const char *const names[] = {"float", "bool", "int", "string", "float list", "int list"};
     return cpu_fail(call, other ? "argument '%s' is not a %s" : "argument '%s' (%s) is missing",
                     key, names[type]);
   }
@@ -201,8 +200,7 @@ CVI_RC cpu_need_fmt(const cpu_call *call, const cpu_tensor *t, CVI_FMT fmt, cons
   return CVI_RC_SUCCESS;
 }
 
-CVI_RC cpu_need_count(const cpu_call *call, const cpu_tensor *t, uint64_t count,
-                      const char *what) {
+CVI_RC cpu_need_count(const cpu_call *call, const cpu_tensor *t, uint64_t count, const char *what) {
   if (t->count < count) {
     return cpu_fail(call, "%s has %llu elements, needs %llu", what, (unsigned long long)t->count,
                     (unsigned long long)count);

@@ -132,30 +132,30 @@ static CVI_RC set_option(rt_instance *inst, int option, int value) {
     }
   }
   switch (option) {
-    case OPTION_BATCH_SIZE:
-      inst->program_index = 0;
-      rt_log(RT_LOG_WARNING, "deprecated option:%d", option);
-      return CVI_RC_SUCCESS;
-    case OPTION_PROGRAM_INDEX:
-      if (value < 0 || (uint32_t)value >= inst->model->file.program_count) {
-        return rt_fail(CVI_RC_INVALID_ARG, "SetConfig: program %d, the file has %u", value,
-                       inst->model->file.program_count);
-      }
-      inst->program_index = (uint32_t)value;
-      return CVI_RC_SUCCESS;
-    case OPTION_OUTPUT_ALL_TENSORS:
-      inst->output_all = value != 0;
-      return CVI_RC_SUCCESS;
-    case OPTION_PREPARE_BUF_FOR_INPUTS:
-    case OPTION_PREPARE_BUF_FOR_OUTPUTS:
-    case OPTION_SKIP_PREPROCESS:
-    case OPTION_SKIP_POSTPROCESS:
-    case OPTION_INPUT_MEM_TYPE:
-    case OPTION_OUTPUT_MEM_TYPE:
-      rt_log(RT_LOG_WARNING, "deprecated option:%d", option);
-      return CVI_RC_SUCCESS;
-    default:
-      return rt_fail(CVI_RC_INVALID_ARG, "SetConfig: option %d is not known", option);
+  case OPTION_BATCH_SIZE:
+    inst->program_index = 0;
+    rt_log(RT_LOG_WARNING, "deprecated option:%d", option);
+    return CVI_RC_SUCCESS;
+  case OPTION_PROGRAM_INDEX:
+    if (value < 0 || (uint32_t)value >= inst->model->file.program_count) {
+      return rt_fail(CVI_RC_INVALID_ARG, "SetConfig: program %d, the file has %u", value,
+                     inst->model->file.program_count);
+    }
+    inst->program_index = (uint32_t)value;
+    return CVI_RC_SUCCESS;
+  case OPTION_OUTPUT_ALL_TENSORS:
+    inst->output_all = value != 0;
+    return CVI_RC_SUCCESS;
+  case OPTION_PREPARE_BUF_FOR_INPUTS:
+  case OPTION_PREPARE_BUF_FOR_OUTPUTS:
+  case OPTION_SKIP_PREPROCESS:
+  case OPTION_SKIP_POSTPROCESS:
+  case OPTION_INPUT_MEM_TYPE:
+  case OPTION_OUTPUT_MEM_TYPE:
+    rt_log(RT_LOG_WARNING, "deprecated option:%d", option);
+    return CVI_RC_SUCCESS;
+  default:
+    return rt_fail(CVI_RC_INVALID_ARG, "SetConfig: option %d is not known", option);
   }
 }
 
@@ -206,9 +206,8 @@ const char *CVI_NN_GetModelTarget(CVI_MODEL_HANDLE model) {
 
 /* ---- tensors and runs ---- */
 
-CVI_RC CVI_NN_GetInputOutputTensors(CVI_MODEL_HANDLE model, CVI_TENSOR **inputs,
-                                    int32_t *input_num, CVI_TENSOR **outputs,
-                                    int32_t *output_num) {
+CVI_RC CVI_NN_GetInputOutputTensors(CVI_MODEL_HANDLE model, CVI_TENSOR **inputs, int32_t *input_num,
+                                    CVI_TENSOR **outputs, int32_t *output_num) {
   rt_instance *inst = enter(model);
   if (!inst) {
     return CVI_RC_INVALID_ARG;

@@ -26,17 +26,13 @@ void CVI_NN_Global_SetLogLevel(int level) {
   atomic_store(&log_level, level);
 }
 
-void CVI_NN_Global_SetLogCallback(CVI_NN_LOG_CB callback) {
-  atomic_store(&log_callback, callback);
-}
+void CVI_NN_Global_SetLogCallback(CVI_NN_LOG_CB callback) { atomic_store(&log_callback, callback); }
 
 const char *CVI_NN_GetLastError(void) { return error_text; }
 
 const char *rt_error_text(void) { return error_text; }
 
-void rt_set_error(const char *text) {
-  snprintf(error_text, sizeof(error_text), "%s", text);
-}
+void rt_set_error(const char *text) { snprintf(error_text, sizeof(error_text), "%s", text); }
 
 static void emit_line(int level, const char *message) {
   pthread_once(&log_once, read_log_level);

@@ -51,8 +51,8 @@ void fb_fault(fb_buf *buf, CVI_RC rc, const char *format, ...) {
     if (buf->place[i].index >= 0) {
       snprintf(index, sizeof(index), "[%lld]", (long long)buf->place[i].index);
     }
-    int n = snprintf(place + used, sizeof(place) - used, "%s%s%s", i ? "." : "",
-                     buf->place[i].name, index);
+    int n = snprintf(place + used, sizeof(place) - used, "%s%s%s", i ? "." : "", buf->place[i].name,
+                     index);
     used += n > 0 ? (size_t)n : 0;
   }
   char what[256];

@@ -43,8 +43,7 @@ static CVI_RC sync_to_host(rt_instance *inst, uint32_t index) {
 static CVI_RC check_list(const rt_instance *inst, const CVI_TENSOR *list, int32_t count,
                          const uint32_t *indices, uint32_t expected, const char *what) {
   if (count < 0 || (uint32_t)count != expected) {
-    return rt_fail(CVI_RC_INVALID_ARG, "Forward: %d %s, the program has %u", count, what,
-                   expected);
+    return rt_fail(CVI_RC_INVALID_ARG, "Forward: %d %s, the program has %u", count, what, expected);
   }
   if (!list && count > 0) {
     return rt_fail(CVI_RC_INVALID_ARG, "Forward: %s are NULL", what);
@@ -167,8 +166,8 @@ static CVI_RC run_tpu(rt_instance *inst, const rt_routine *r) {
     const rt_redirect *redirect = &inst->redirect[k];
     set_base(&bases[k], &inst->regions[k]);
     if (redirect->block) {
-      bases[k] = (rt_base){redirect->block, redirect->offset,
-                           redirect->block->size - redirect->offset};
+      bases[k] =
+          (rt_base){redirect->block, redirect->offset, redirect->block->size - redirect->offset};
     }
   }
   set_base(&bases[MF_BASE_WEIGHT], &inst->model->weights);
@@ -217,8 +216,7 @@ static CVI_RC run_routines(rt_instance *inst) {
     CVI_RC rc = r->op ? run_cpu(inst, r) : run_tpu(inst, r);
     if (rc) {
       return rt_fail(rc, "routine %u (%s): %s", i,
-                     r->op ? r->info->function
-                           : inst->model->file.sections[r->info->section].name,
+                     r->op ? r->info->function : inst->model->file.sections[r->info->section].name,
                      rt_error_text());
     }
   }

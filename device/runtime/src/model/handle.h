@@ -1,4 +1,5 @@
-/* Handles given to the caller: numbers, never pointers, so that a stale or invented one is noticed. */
+/* Handles given to the caller: numbers, never pointers, so that a stale or invented one is noticed.
+ */
 #ifndef TPUFORGE_HANDLE_H
 #define TPUFORGE_HANDLE_H
 

@@ -115,8 +115,7 @@ static CVI_RC place_tensors(rt_instance *inst) {
     rt_tensor *t = &inst->tensors[i];
     t->info = &p->tensors[i];
     t->qscale = t->info->qscale;
-    const rt_region *r =
-        t->info->offset < 0 ? NULL : region_of(inst, mf_base(t->info->offset));
+    const rt_region *r = t->info->offset < 0 ? NULL : region_of(inst, mf_base(t->info->offset));
     if (r) {
       t->block = r->block;
       t->offset = r->offset + mf_low(t->info->offset);

@@ -33,8 +33,9 @@ static CVI_RC read_at(const rt_source *s, uint64_t pos, void *out, size_t size) 
       continue;
     }
     if (n <= 0) {
-      return rt_fail(n < 0 ? CVI_RC_INVALID_ARG : CVI_RC_DATA_ERR, "cvimodel: read of %zu bytes: %s",
-                     size, n < 0 ? strerror(errno) : "end of file");
+      return rt_fail(n < 0 ? CVI_RC_INVALID_ARG : CVI_RC_DATA_ERR,
+                     "cvimodel: read of %zu bytes: %s", size,
+                     n < 0 ? strerror(errno) : "end of file");
     }
     done += (size_t)n;
   }
@@ -62,8 +63,8 @@ static CVI_RC read_header(const rt_source *s, file_header *h) {
   memcpy(h->chip, old ? "cv183x" : (const char *)raw + 30, 7);
   if (memchr(h->chip, 0, 7) == NULL || !stream_magic(h->chip)) {
     h->chip[7] = '\0';
-    return rt_fail(CVI_RC_INVALID_ARG, "cvimodel: for chip '%.7s', known are cv183x, cv182x, cv181x, cv180x",
-                   h->chip);
+    return rt_fail(CVI_RC_INVALID_ARG,
+                   "cvimodel: for chip '%.7s', known are cv183x, cv182x, cv181x, cv180x", h->chip);
   }
   h->payload_at = h->body_at + h->body_size;
   if (h->payload_at > s->size) {
@@ -81,8 +82,8 @@ static CVI_RC load_weights(const rt_source *s, const file_header *h, rt_model *m
   char name[128];
   snprintf(name, sizeof(name), "%.100s:%u", m->file.name, m->number);
   CVI_RC rc = rt_region_alloc(&m->weights, section->size, CVI_ALLOC_WEIGHT, name);
-  rc = rc ? rc : read_at(s, h->payload_at + section->offset, rt_region_ptr(&m->weights),
-                         section->size);
+  rc = rc ? rc
+          : read_at(s, h->payload_at + section->offset, rt_region_ptr(&m->weights), section->size);
   if (!rc) {
     m->weights.block->read_only = m->weights.offset == 0;
     rc = rt_backend_get()->flush(m->weights.block, m->weights.offset, section->size);
@@ -101,7 +102,8 @@ static CVI_RC decompress(const mf_section *s, uint8_t **bytes, size_t *size) {
   *bytes = plain;
   *size = s->decompressed_size;
   return good ? CVI_RC_SUCCESS
-              : rt_fail(CVI_RC_DATA_ERR, "damaged cvimodel: section '%.60s': bad lz4 block", s->name);
+              : rt_fail(CVI_RC_DATA_ERR, "damaged cvimodel: section '%.60s': bad lz4 block",
+                        s->name);
 }
 
 static CVI_RC load_code(const rt_source *s, const file_header *h, rt_model *m, uint32_t index) {

@@ -146,9 +146,9 @@ static CVI_RC transfer(CVI_RT_MEM handle, uint64_t offset, uint64_t len, uint8_t
     len = mem->size;
   }
   if (!mem->block || offset > mem->size || len > mem->size - offset) {
-    rc = rt_fail(CVI_RC_INVALID_ARG, "%llu bytes at %llu of a buffer of %llu",
-                 (unsigned long long)len, (unsigned long long)offset,
-                 (unsigned long long)mem->size);
+    rc =
+        rt_fail(CVI_RC_INVALID_ARG, "%llu bytes at %llu of a buffer of %llu",
+                (unsigned long long)len, (unsigned long long)offset, (unsigned long long)mem->size);
   } else {
     const rt_backend *backend = rt_backend_get();
     uint64_t start = mem->offset + offset;

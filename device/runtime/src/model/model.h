@@ -17,7 +17,7 @@ typedef struct {
   mf_model file;
   uint32_t number; /* running number of the registration, for memory names */
   rt_region weights;
-  rt_code **code; /* one per section, NULL: not a command section */
+  rt_code **code;       /* one per section, NULL: not a command section */
   uint64_t shared_need; /* largest shared_gmem of all programs */
   pthread_mutex_t worker_lock;
   rt_worker *worker;

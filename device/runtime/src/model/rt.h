@@ -35,7 +35,8 @@ void *rt_grow(void *old, size_t old_count, size_t new_count, size_t size, const 
 char *rt_strdup(const char *text, const char *what);
 void rt_free(void *p);
 
-/* Zeroed memory aligned to 64 bytes, for tensors and device memory. Release with rt_free_aligned. */
+/* Zeroed memory aligned to 64 bytes, for tensors and device memory. Release with rt_free_aligned.
+ */
 void *rt_zalloc_aligned(size_t size, const char *what);
 void rt_free_aligned(void *p);
 

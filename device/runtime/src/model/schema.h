@@ -128,7 +128,7 @@ CVI_RC mf_names_build(mf_names *names, const void *list, size_t stride, uint32_t
 int64_t mf_names_find(const mf_names *names, const char *name);
 void mf_names_free(mf_names *names);
 
-CVI_RC mf_parse_program(fb_table t, const char *chip, const mf_model *m,
-                        const mf_names *sections, mf_program *out);
+CVI_RC mf_parse_program(fb_table t, const char *chip, const mf_model *m, const mf_names *sections,
+                        mf_program *out);
 
 #endif

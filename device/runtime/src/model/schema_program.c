@@ -42,7 +42,8 @@ static void parse_tensor_map(program_parser *p, const fb_table *t) {
   }
   p->program->tensor_count = map.count;
   int64_t duplicate;
-  p->rc = mf_names_build(&p->tensors, p->program->tensors, sizeof(mf_tensor), map.count, &duplicate);
+  p->rc =
+      mf_names_build(&p->tensors, p->program->tensors, sizeof(mf_tensor), map.count, &duplicate);
   if (!p->rc && duplicate >= 0) {
     fb_fault(b, CVI_RC_DATA_ERR, "tensor_map[%lld]: name '%.60s' is used twice",
              (long long)duplicate, p->program->tensors[duplicate].name);
@@ -218,8 +219,8 @@ uint64_t mf_region_size(const mf_model *m, const mf_program *p, unsigned base) {
   return p->io_tensor[base] >= 0 ? p->tensors[p->io_tensor[base]].mem_size : 0;
 }
 
-CVI_RC mf_parse_program(fb_table t, const char *chip, const mf_model *m,
-                        const mf_names *sections, mf_program *out) {
+CVI_RC mf_parse_program(fb_table t, const char *chip, const mf_model *m, const mf_names *sections,
+                        mf_program *out) {
   program_parser p = {.chip = chip, .model = m, .sections = sections, .program = out};
   out->neuron_size = fb_u32(&t, 1, "neuron_size");
   out->shared_gmem = fb_u32(&t, 6, "shared_gmem");

@@ -18,33 +18,33 @@ uint64_t mf_aligned_size(const char *chip, CVI_NN_PIXEL_FORMAT_E format, uint64_
   const uint64_t ch_al = cv183x ? 4096 : 64;
   const uint64_t y_al = format == CVI_NN_PIXEL_YUV_420_PLANAR ? 2 * w_al : w_al;
   switch ((int)format) {
-    case CVI_NN_PIXEL_GRAYSCALE:
-      return n * c * h * rt_align(w, w_al);
-    case CVI_NN_PIXEL_RGB_PLANAR:
-    case CVI_NN_PIXEL_BGR_PLANAR:
-    case CVI_NN_PIXEL_RGBA_PLANAR:
-    case CVI_NN_PIXEL_TENSOR:
-      return n * c * rt_align(rt_align(w, w_al) * h, ch_al);
-    case CVI_NN_PIXEL_RGB_PACKED:
-    case CVI_NN_PIXEL_BGR_PACKED:
-      return n * h * rt_align(w * c, w_al);
-    case CVI_NN_PIXEL_YUV_NV12:
-    case CVI_NN_PIXEL_YUV_NV21: {
-      uint64_t uv = rt_align(h * rt_align(w, y_al), ch_al);
-      return n * rt_align(uv + h / 2 * rt_align(w, w_al), ch_al);
-    }
-    case CVI_NN_PIXEL_YUV_420_PLANAR: {
-      uint64_t u = rt_align(h * rt_align(w, y_al), ch_al);
-      uint64_t v = rt_align(u + h / 2 * rt_align(w / 2, w_al), ch_al);
-      return n * rt_align(v + h / 2 * rt_align(w / 2, w_al), ch_al);
-    }
-    default:
-      return 0;
+  case CVI_NN_PIXEL_GRAYSCALE:
+    return n * c * h * rt_align(w, w_al);
+  case CVI_NN_PIXEL_RGB_PLANAR:
+  case CVI_NN_PIXEL_BGR_PLANAR:
+  case CVI_NN_PIXEL_RGBA_PLANAR:
+  case CVI_NN_PIXEL_TENSOR:
+    return n * c * rt_align(rt_align(w, w_al) * h, ch_al);
+  case CVI_NN_PIXEL_RGB_PACKED:
+  case CVI_NN_PIXEL_BGR_PACKED:
+    return n * h * rt_align(w * c, w_al);
+  case CVI_NN_PIXEL_YUV_NV12:
+  case CVI_NN_PIXEL_YUV_NV21: {
+    uint64_t uv = rt_align(h * rt_align(w, y_al), ch_al);
+    return n * rt_align(uv + h / 2 * rt_align(w, w_al), ch_al);
+  }
+  case CVI_NN_PIXEL_YUV_420_PLANAR: {
+    uint64_t u = rt_align(h * rt_align(w, y_al), ch_al);
+    uint64_t v = rt_align(u + h / 2 * rt_align(w / 2, w_al), ch_al);
+    return n * rt_align(v + h / 2 * rt_align(w / 2, w_al), ch_al);
+  }
+  default:
+    return 0;
   }
 }
 
-/* Four dims >= 0 whose product stays below 2^31 bytes; fewer are padded with 1. A dim of 0 counts as
- * 1 for the limit, so that no product of some of the dims can be larger. */
+/* Four dims >= 0 whose product stays below 2^31 bytes; fewer are padded with 1. A dim of 0 counts
+ * as 1 for the limit, so that no product of some of the dims can be larger. */
 static void parse_shape(const fb_table *owner, int id, bool required, mf_tensor *out) {
   fb_buf *b = owner->buf;
   fb_table shape = fb_sub(owner, id, "shape");
@@ -89,10 +89,14 @@ static void parse_pixel_format(const fb_table *t, mf_tensor *out) {
     const char *text;
     CVI_NN_PIXEL_FORMAT_E value;
   } formats[] = {
-      {"RGB_PACKED", CVI_NN_PIXEL_RGB_PACKED},       {"BGR_PACKED", CVI_NN_PIXEL_BGR_PACKED},
-      {"RGB_PLANAR", CVI_NN_PIXEL_RGB_PLANAR},       {"BGR_PLANAR", CVI_NN_PIXEL_BGR_PLANAR},
-      {"YUV_NV12", CVI_NN_PIXEL_YUV_NV12},           {"YUV_NV21", CVI_NN_PIXEL_YUV_NV21},
-      {"YUV420_PLANAR", CVI_NN_PIXEL_YUV_420_PLANAR}, {"GRAYSCALE", CVI_NN_PIXEL_GRAYSCALE},
+      {"RGB_PACKED", CVI_NN_PIXEL_RGB_PACKED},
+      {"BGR_PACKED", CVI_NN_PIXEL_BGR_PACKED},
+      {"RGB_PLANAR", CVI_NN_PIXEL_RGB_PLANAR},
+      {"BGR_PLANAR", CVI_NN_PIXEL_BGR_PLANAR},
+      {"YUV_NV12", CVI_NN_PIXEL_YUV_NV12},
+      {"YUV_NV21", CVI_NN_PIXEL_YUV_NV21},
+      {"YUV420_PLANAR", CVI_NN_PIXEL_YUV_420_PLANAR},
+      {"GRAYSCALE", CVI_NN_PIXEL_GRAYSCALE},
       {"RGBA_PLANAR", CVI_NN_PIXEL_RGBA_PLANAR},
   };
   out->pixel_format = CVI_NN_PIXEL_TENSOR;
@@ -168,8 +172,8 @@ void mf_parse_tensor(fb_table t, const char *chip, mf_tensor *out) {
     return;
   }
   if (out->offset < 0 || out->offset >> 43 || mf_base(out->offset) == MF_BASE_WEIGHT) {
-    fb_fault(b, CVI_RC_DATA_ERR, "'%.60s': offset 0x%llx: selector must be 0 or 2..7",
-             out->name, (unsigned long long)out->offset);
+    fb_fault(b, CVI_RC_DATA_ERR, "'%.60s': offset 0x%llx: selector must be 0 or 2..7", out->name,
+             (unsigned long long)out->offset);
   }
 }
 

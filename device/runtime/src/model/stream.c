@@ -198,8 +198,12 @@ CVI_RC stream_to_dmabuf(const char *chip, const uint8_t *stream, size_t size, ui
   if (!buf) {
     return CVI_RC_NOMEM;
   }
-  dmabuf_writer w = {.buf = buf, .cv183x = magic == 0xA5, .tiu_at = tiu_offset,
-                     .tdma_at = tdma_offset, .tiu_start = tiu_offset, .tdma_start = tdma_offset};
+  dmabuf_writer w = {.buf = buf,
+                     .cv183x = magic == 0xA5,
+                     .tiu_at = tiu_offset,
+                     .tdma_at = tdma_offset,
+                     .tiu_start = tiu_offset,
+                     .tdma_start = tdma_offset};
   uint32_t tius = 0;
   for (size_t pos = 0; pos < size;) {
     bool is_tdma;
@@ -267,8 +271,7 @@ static bool segment_at(const uint8_t *desc, uint8_t *copy, size_t size, segment 
   s->tiu_count = get32(desc + 4);
   s->tdma_count = get32(desc + 8);
   if (get32(desc) != 2 || (s->tiu_count && tiu < DMABUF_HEADER) ||
-      (s->tdma_count && tdma < DMABUF_HEADER) ||
-      tiu + (uint64_t)s->tiu_count * TIU_BYTES > size ||
+      (s->tdma_count && tdma < DMABUF_HEADER) || tiu + (uint64_t)s->tiu_count * TIU_BYTES > size ||
       tdma + (uint64_t)s->tdma_count * TDMA_BYTES > size) {
     return false;
   }
@@ -280,15 +283,17 @@ static bool segment_at(const uint8_t *desc, uint8_t *copy, size_t size, segment 
 CVI_RC dmabuf_to_stream(const char *chip, const uint8_t *dmabuf, size_t size, uint8_t **out,
                         size_t *out_size) {
   uint8_t magic = stream_magic(chip);
-  if (size < DMABUF_HEADER || (get32(dmabuf) & 0xFFFF) != DMABUF_MAGIC || get32(dmabuf + 4) > size) {
+  if (size < DMABUF_HEADER || (get32(dmabuf) & 0xFFFF) != DMABUF_MAGIC ||
+      get32(dmabuf + 4) > size) {
     return rt_fail(CVI_RC_DATA_ERR, "dma buffer: wrong magic or size (%zu bytes)", size);
   }
   uint32_t segments = get32(dmabuf + 8);
   uint64_t tius = get32(dmabuf + 12), tdmas = get32(dmabuf + 16);
   if (segments > (size - DMABUF_HEADER) / DMABUF_CPU_DESC || tius > size / TIU_BYTES ||
       tdmas > size / TDMA_BYTES) {
-    return rt_fail(CVI_RC_DATA_ERR, "dma buffer: %u segments, %llu TIU, %llu TDMA commands in %zu bytes",
-                   segments, (unsigned long long)tius, (unsigned long long)tdmas, size);
+    return rt_fail(CVI_RC_DATA_ERR,
+                   "dma buffer: %u segments, %llu TIU, %llu TDMA commands in %zu bytes", segments,
+                   (unsigned long long)tius, (unsigned long long)tdmas, size);
   }
   size_t total = (size_t)(tius * (TIU_BYTES + 8) + tdmas * (TDMA_BYTES + 8));
   uint8_t *copy = rt_zalloc(size, 1, "dma buffer");

@@ -64,8 +64,8 @@ CVI_KFUNC_HANDLE CVI_NN_PrepareMatrixMulKernelFunc(CVI_RT_HANDLE ctx, CVI_FMT fm
   return NULL;
 }
 
-CVI_KFUNC_HANDLE CVI_NN_PrepareGrayImageLightKernelFunc(CVI_RT_HANDLE ctx, uint32_t ih,
-                                                        uint32_t iw, uint32_t kernel) {
+CVI_KFUNC_HANDLE CVI_NN_PrepareGrayImageLightKernelFunc(CVI_RT_HANDLE ctx, uint32_t ih, uint32_t iw,
+                                                        uint32_t kernel) {
   (void)ctx, (void)ih, (void)iw, (void)kernel;
   rt_fail(CVI_RC_UNSUPPORT, "PrepareGrayImageLightKernelFunc is not offered");
   return NULL;

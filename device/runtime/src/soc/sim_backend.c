@@ -6,7 +6,8 @@
 #include "sim/sim.h"
 
 static CVI_RC mem_alloc(rt_block *block) {
-  block->vaddr = block->size > SIZE_MAX ? NULL : rt_zalloc_aligned((size_t)block->size, "device memory");
+  block->vaddr =
+      block->size > SIZE_MAX ? NULL : rt_zalloc_aligned((size_t)block->size, "device memory");
   return block->vaddr ? CVI_RC_SUCCESS : CVI_RC_NOMEM;
 }
 
@@ -63,8 +64,8 @@ static CVI_RC run(rt_engine *engine, const rt_code *code, const rt_base bases[8]
     }
   }
   char text[256] = "";
-  int result = tpu_sim_run((tpu_sim *)engine, (const tpu_program *)code, regions, text,
-                           sizeof(text));
+  int result =
+      tpu_sim_run((tpu_sim *)engine, (const tpu_program *)code, regions, text, sizeof(text));
   if (result == TPU_SIM_DEADLOCK) {
     return rt_fail(CVI_RC_TIMEOUT, "commands: %s", text);
   }
