@@ -1,4 +1,4 @@
-"""One frozen record per chip: lanes, memory, limits, clock, data types (hw/cv18xx.md sections 1, 3 and 9.4)."""
+"""One frozen record per chip: lanes, memory, limits, clock, data types (hw/cv18xx.md)."""
 
 from __future__ import annotations
 

@@ -15,12 +15,27 @@ from voices import check, compiled, simulate
 Build = Callable[[Sampler], Value]
 REFUSED: dict[str, tuple[Build, type[TpuforgeError], str]] = {
     "stride": (lambda n: n.conv(n.input(1, 3, 70, 70), 4, (3, 3), (32, 1)), UnsupportedError, "32"),
-    "pads": (lambda n: n.conv(n.input(1, 3, 9, 9), 4, (33, 33), pads=(16, 16, 16, 16)), UnsupportedError, "16"),
-    "dilation": (lambda n: n.conv(n.input(1, 3, 70, 70), 4, (3, 3), dilations=(16, 1)), UnsupportedError, "16"),
-    "pool stride": (lambda n: n.max_pool(n.input(1, 3, 70, 70), (2, 2), (1, 32)), UnsupportedError, "32"),
+    "pads": (
+        lambda n: n.conv(n.input(1, 3, 9, 9), 4, (33, 33), pads=(16, 16, 16, 16)),
+        UnsupportedError,
+        "16",
+    ),
+    "dilation": (
+        lambda n: n.conv(n.input(1, 3, 70, 70), 4, (3, 3), dilations=(16, 1)),
+        UnsupportedError,
+        "16",
+    ),
+    "pool stride": (
+        lambda n: n.max_pool(n.input(1, 3, 70, 70), (2, 2), (1, 32)),
+        UnsupportedError,
+        "32",
+    ),
     "average of a huge map": (
-        lambda n: n.avg_pool(n.input(1, 5, 200, 200), (200, 200)), DoesNotFitError, "32768"),
-}  # fmt: skip
+        lambda n: n.avg_pool(n.input(1, 5, 200, 200), (200, 200)),
+        DoesNotFitError,
+        "32768",
+    ),
+}
 
 
 @pytest.mark.parametrize("chip", CHIPS)
