@@ -9,16 +9,18 @@ typedef struct {
   uint32_t planes, rows, row_bytes;
 } geometry;
 
-static bool is_packed(const mf_tensor *t, int format) {
-  bool named = format == CVI_NN_PIXEL_RGB_PACKED || format == CVI_NN_PIXEL_BGR_PACKED;
+/* The tensor decides, not the format of the frame (as in the vendor's runtime). */
+static bool is_packed(const mf_tensor *t) {
+  bool named = t->pixel_format == CVI_NN_PIXEL_RGB_PACKED ||
+               t->pixel_format == CVI_NN_PIXEL_BGR_PACKED;
   return named || (t->pixel_format == CVI_NN_PIXEL_TENSOR && t->dim[3] == 3);
 }
 
 /* Packed tensors are stored as [n, h, w, 3], all others as [n, c, h, w]. */
-static geometry geometry_of(const mf_tensor *t, int format) {
+static geometry geometry_of(const mf_tensor *t) {
   const int32_t *d = t->dim;
   uint32_t elem = mf_elem_size(t->fmt);
-  if (!is_packed(t, format)) {
+  if (!is_packed(t)) {
     return (geometry){(uint32_t)d[1], (uint32_t)d[2], (uint32_t)d[3] * elem};
   }
   bool nhwc = d[3] == 3;
@@ -131,7 +133,7 @@ CVI_RC CVI_NN_SetTensorWithAlignedFrames(CVI_TENSOR *tensor, uint64_t frame_padd
     rc = rt_fail(CVI_RC_INVALID_ARG, "%d frames for batch %d", frame_num, info->dim[0]);
   } else if (!info->aligned) {
     rc = copy_rows(&ref, tensor, frame_paddrs, (uint32_t)frame_num,
-                   geometry_of(info, pixel_format));
+                   geometry_of(info));
   } else if (pixel_format != info->pixel_format) {
     rc = rt_fail(CVI_RC_INVALID_ARG, "frame format %d, tensor '%.60s' has %d", pixel_format,
                  info->name, info->pixel_format);
@@ -144,7 +146,7 @@ CVI_RC CVI_NN_SetTensorWithAlignedFrames(CVI_TENSOR *tensor, uint64_t frame_padd
 
 /* The deprecated functions: one address per channel (one for packed images). */
 static CVI_RC feed_channels(const rt_tensor_ref *ref, CVI_TENSOR *tensor, const uint64_t *paddrs,
-                            int32_t available, int format) {
+                            int32_t available) {
   const mf_tensor *info = ref->inst->tensors[ref->index].info;
   if (info->dim[0] != 1) {
     return rt_fail(CVI_RC_INVALID_ARG, "video frame for batch %d", info->dim[0]);
@@ -152,7 +154,7 @@ static CVI_RC feed_channels(const rt_tensor_ref *ref, CVI_TENSOR *tensor, const 
   if (info->aligned) {
     return copy_whole(ref, tensor, paddrs, 1);
   }
-  geometry g = geometry_of(info, format);
+  geometry g = geometry_of(info);
   if ((uint32_t)available < g.planes) {
     return rt_fail(CVI_RC_INVALID_ARG, "%d channel addresses for %u channels", available, g.planes);
   }
@@ -174,7 +176,7 @@ CVI_RC CVI_NN_SetTensorWithVideoFrame(CVI_MODEL_HANDLE model, CVI_TENSOR *tensor
     rc = rt_fail(CVI_RC_DATA_ERR, "frame %d x %d x %d, tensor '%.60s' is %d x %d x %d", given[1],
                  given[2], given[3], info->name, info->dim[1], info->dim[2], info->dim[3]);
   } else {
-    rc = feed_channels(&ref, tensor, video_frame_info->pyaddr, 3, video_frame_info->type);
+    rc = feed_channels(&ref, tensor, video_frame_info->pyaddr, 3);
   }
   rt_tensor_leave(&ref);
   return rc;
@@ -184,7 +186,7 @@ CVI_RC CVI_NN_FeedTensorWithFrames(CVI_MODEL_HANDLE model, CVI_TENSOR *tensor,
                                    CVI_FRAME_TYPE type, CVI_FMT format, int32_t channel_num,
                                    uint64_t *channel_paddrs, int32_t height, int32_t width,
                                    uint32_t height_stride) {
-  (void)model, (void)format, (void)height_stride;
+  (void)model, (void)type, (void)format, (void)height_stride;
   rt_tensor_ref ref;
   CVI_RC rc = channel_paddrs && channel_num > 0
                   ? rt_tensor_enter(tensor, &ref)
@@ -193,13 +195,13 @@ CVI_RC CVI_NN_FeedTensorWithFrames(CVI_MODEL_HANDLE model, CVI_TENSOR *tensor,
     return rc;
   }
   const mf_tensor *info = ref.inst->tensors[ref.index].info;
-  bool nhwc = is_packed(info, type) && info->dim[3] == 3;
+  bool nhwc = is_packed(info) && info->dim[3] == 3;
   int32_t h = nhwc ? info->dim[1] : info->dim[2], w = nhwc ? info->dim[2] : info->dim[3];
   if (height != h || width != w) {
     rc = rt_fail(CVI_RC_DATA_ERR, "frame %d x %d, tensor '%.60s' is %d x %d", height, width,
                  info->name, h, w);
   } else {
-    rc = feed_channels(&ref, tensor, channel_paddrs, channel_num, type);
+    rc = feed_channels(&ref, tensor, channel_paddrs, channel_num);
   }
   rt_tensor_leave(&ref);
   return rc;
