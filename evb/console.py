@@ -1,8 +1,9 @@
 """The serial console of a board: log in, run a command, send a file, or sit in front of it.
 
 Ports: /dev/ttyUSB0, a pseudo terminal, socket://host:port (a serial server). A line of a terminal
-in canonical mode holds at most 4095 characters, so files travel as base64 in lines of 3 kB, each
-acknowledged before the next one; the whole is checked by SHA-256 before it gets its name.
+in canonical mode holds at most 4095 characters, so files travel as base64 in lines of 3996, eight
+of them acknowledged before the next ones (the buffers of a terminal without flow control hold
+that); the whole is checked by SHA-256 before it gets its name.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .secret import password_of
 
 #: a prompt at the end; busybox asks for the place of the cursor (ESC [ 6 n) behind its own
 PROMPT = re.compile(rb"(login:|[Pp]assword:|[#$>]) ?(?:\x1b\[[0-9;]*[a-zA-Z])*$")
-BLOCK = 2250  # bytes of a file per line: 3000 characters of base64
+LINE, LINES = 2997, 8  # bytes of a file per line (3996 characters of base64), lines per answer
 
 
 class Console:
@@ -117,8 +118,8 @@ class Console:
             elif kind == b"password:":
                 self.write(password_of(self.board).encode() + b"\n")
             else:
-                # a shell behind a pipe: no line editing, whose lines are short, and no prompt
-                self.write(b"stty -echo; cat | sh; stty echo\n")
+                # a loop that reads lines itself: no line editing (its lines are short), no prompt
+                self.write(b'stty -echo; while IFS= read -r l; do eval "$l"; done; stty echo\n')
                 time.sleep(0.2)
                 self.command("true")
                 self.in_shell = True
@@ -133,18 +134,20 @@ class Console:
         while self.read():
             pass
 
-    def command(self, line: str, timeout: float | None = None) -> tuple[int, str]:
-        """Run a line of shell; exit code and output."""
+    def command(
+        self, line: str, timeout: float | None = None, stdin: bytes = b""
+    ) -> tuple[int, str]:
+        """Run a line of shell, which must read all of `stdin`; exit code and output."""
         token = secrets.token_hex(6)
         # the quotes keep an echo of the line from looking like its answer
-        self.write(f"echo B''{token}; {line}\necho E''{token} $?\n".encode())
+        self.write(f"echo B''{token}; {line}; echo E''{token} $?\n".encode() + stdin)
         text = self.until(re.compile(rb"E%s (\d+)\r?\n" % token.encode()), timeout)
         body, _, code = text.rpartition(f"E{token} ".encode())
         body = body.rpartition(f"B{token}".encode())[2].lstrip(b"\r\n")
         return int(code), body.decode(errors="replace").replace("\r\n", "\n")
 
-    def check(self, line: str, doing: str) -> str:
-        code, text = self.command(line)
+    def check(self, line: str, doing: str, stdin: bytes = b"") -> str:
+        code, text = self.command(line, None, stdin)
         if code:
             raise BoardError(
                 f"{self.board.name}: {doing} failed (exit {code}): {' '.join(text.split())[-200:]}"
@@ -167,9 +170,12 @@ class Console:
         done = self._resume(local, p, total)
         with local.open("rb") as f:
             f.seek(done)
-            while block := f.read(BLOCK):
-                text = base64.b64encode(block).decode()
-                self.check(f"echo {text} | base64 -d >> {p}", f"writing {remote}")
+            while block := f.read(LINE * LINES):
+                rows = [block[i : i + LINE] for i in range(0, len(block), LINE)]
+                text = b"".join(base64.b64encode(row) + b"\n" for row in rows)
+                # what base64 leaves unread must not reach the shell
+                decode = f"(base64 -d >> {p}; r=$?; cat > /dev/null; exit $r)"
+                self.check(f"head -n {len(rows)} | {decode}", f"writing {remote}", text)
                 done += len(block)
                 if progress:
                     progress(done, total, "console")

@@ -8,7 +8,7 @@ loader32, and any busybox applet by name; SMALL_KB, the size of the file system 
 INITTAB = """\
 ::sysinit:/etc/rcS
 ::respawn:/usr/sbin/dropbear -F -r /etc/dropbear/host_key -p 22 -K 10 -I 0
-ttyAMA0::respawn:/bin/getty -L ttyAMA0 115200 vt100
+ttyS0::respawn:/bin/getty -L ttyS0 115200 vt100
 ::ctrlaltdel:/bin/reboot
 ::restart:/bin/init
 """

@@ -35,7 +35,7 @@ PROGRAMS = {
     "usr/sbin/dropbear": "usr/sbin/dropbear",
     "usr/lib/openssh/sftp-server": "usr/lib/sftp-server",
 }
-FORMAT = 4  # raised when the contents of the base archive change
+FORMAT = 5  # raised when the contents of the base archive change
 
 
 def base_image(

@@ -1,6 +1,6 @@
 """The virtual board: up, down, status.
 
-State lives in `<evb folder>/boards/<name>`: process id, terminal, keys, disk. The description of
+State lives in `<evb folder>/boards/<name>`: process id, ports, keys, disk. The description of
 the board is written as `<name>.toml` into the boards folder, so every other command works on it.
 """
 
@@ -85,8 +85,9 @@ def up(
     _new_disk(disk)
     assembled = time.monotonic()
     note("booting")
-    machine = qemu.Machine(kernel, initrd, disk, folder / "qemu.log", qemu.free_port(), name=name)
-    pid, terminal = qemu.start(machine)
+    port, serial = qemu.free_port(), qemu.free_port()
+    machine = qemu.Machine(kernel, initrd, disk, folder / "qemu.log", port, serial, name=name)
+    pid, terminal = qemu.start(machine), f"socket://127.0.0.1:{serial}"
     board = Board(
         name, host="127.0.0.1", port=machine.port, key=str(folder / "id_ed25519"),
         host_key=host_key.fingerprint(), serial=terminal, chip=chip, target=target,
