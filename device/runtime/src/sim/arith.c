@@ -27,12 +27,12 @@ static uint16_t bf16_combine(int eu, uint32_t pa, uint32_t pb, uint32_t pr, int 
     return invalid ? 0x7F7F : bf16_result_relu(r, relu);
 }
 
-static void bf16_row(const tiu_cmd *t, const uint8_t *a, const uint8_t *b, uint8_t *r,
-                     const uint32_t ws[3], size_t n) {
+static void bf16_row(const tiu_cmd *t, const uint8_t *a, const uint8_t *b, const uint8_t *old,
+                     uint8_t *r, const uint32_t ws[3], size_t n) {
     for (size_t i = 0; i < n; i++) {
-        uint8_t *d = r + i * ws[0];
         const uint32_t pb = t->is_const ? (uint32_t)t->constant : load16(b + i * ws[2]);
-        store16(d, bf16_combine(t->eu, load16(a + i * ws[1]), pb, load16(d), t->relu));
+        const uint32_t pr = load16(old + i * ws[0]);
+        store16(r + i * ws[0], bf16_combine(t->eu, load16(a + i * ws[1]), pb, pr, t->relu));
     }
 }
 
@@ -99,7 +99,7 @@ int exec_arith(const exec_ctx *x, const tiu_cmd *t) {
             const uint8_t *b = with_b ? operand_at(x, &t->b, n, c) : a;
             for (uint32_t h = 0; h < p.h; h++) {
                 if (t->bf16) {
-                    bf16_row(t, a, b, r, p.ws, p.w);
+                    bf16_row(t, a, b, x->rmem + (r - x->lmem), r, p.ws, p.w);
                 } else {
                     j.a = a;
                     j.a_hi = t->a.wide ? a + t->a.bs : a;
@@ -107,6 +107,8 @@ int exec_arith(const exec_ctx *x, const tiu_cmd *t) {
                     j.b_hi = t->b.wide && with_b ? b + t->b.bs : b;
                     j.r = r;
                     j.r_hi = t->res.wide || t->eu == EU_MAC ? r + t->res.bs : r;
+                    j.old = x->rmem + (j.r - x->lmem);
+                    j.old_hi = x->rmem + (j.r_hi - x->lmem);
                     k->arith_row(&j, p.w);
                 }
                 r += p.hs[0];

@@ -27,14 +27,17 @@ int decode_lookup(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, const err_
     TRY(same_shape(f, 2, e));
     NEED(tsk_opd_num, f->tsk_opd_num == 2);
     NEED(opt_opd1_const, f->opt_opd1_const == 0);
+    NEED(opt_relu_typ, f->opt_relu_typ == 0 || t->bf16);
     NEED(opd1_n, f->opd1_n == 1);
-    NEED(opd1_c, f->opd1_c >= 1);
-    NEED(opd1_h, f->opd1_h >= 1);
-    NEED(opd1_w, f->opd1_w >= 1);
-    NEED(opt_res0_seg, f->opt_res0_seg != 0);
-    NEED(opt_opd0_seg, f->opt_opd0_seg != 0);
-    NEED(opt_opd1_seg, f->opt_opd1_seg != 0);
-    NEED(opt_opd2_seg, f->opt_opd2_seg == sign || !sign);
+    NEED(opd1_c, f->opd1_c == chip->lanes);
+    NEED(opd1_h, f->opd1_h == (t->bf16 ? 32 : 16));
+    NEED(opd1_w, f->opd1_w == (t->bf16 ? 8 : 16));
+    NEED(short_opd1_str, f->short_opd1_str == 0);
+    NEED(opt_res0_seg, f->opt_res0_seg == 1);
+    NEED(opt_opd0_seg, f->opt_opd0_seg == 1);
+    NEED(opt_opd1_seg, f->opt_opd1_seg == 1);
+    NEED(opt_opd2_seg, f->opt_opd2_seg == 1 || !sign);
+    NEED(opt_opd2_sign, f->opt_opd2_sign == 1 || !sign);
     NEED(opt_res0_sign, f->opt_res0_sign == sign);
     NEED(opt_opd0_sign, f->opt_opd0_sign == sign);
     NEED(opt_opd1_sign, f->opt_opd1_sign == sign);
@@ -57,7 +60,13 @@ int decode_mdsum(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, const err_c
     NEED(short_res0_str, f->short_res0_str == 1);
     NEED(short_opd0_str, f->short_opd0_str == 0);
     const raw_operand a = RAW(opd0, f->opd0_n, f->opd0_c, f->opd0_h, f->opd0_w);
-    raw_operand res = RAW(res0, 1, f->opd0_c, 1, 1);
+    const raw_operand res = RAW(res0, 1, f->opd0_c, 1, 1);
+    NEED(res0_n, f->res0_n == 1);
+    NEED(res0_c, f->res0_c == f->opd0_c);
+    NEED(res0_h, f->res0_h == 1);
+    NEED(res0_w, f->res0_w == 1);
+    NEED(short_opd1_str, f->short_opd1_str == 0);
+    NEED(tens_lookup, f->tens_lookup == 0);
     NEED(opt_opd0_seg, f->opt_opd0_seg != 0);
     TRY(make_operand(chip, &a, 1, 1, &t->a, e));
     TRY(make_operand(chip, &res, 1, 0, &t->res, e));
@@ -104,6 +113,7 @@ static int arith_signs(const cv_tiu *f, const tiu_cmd *t, const err_ctx *e) {
         NEED(opt_opd0_sign, f->opt_opd0_sign == 1);
         NEED(opt_opd1_sign, f->opt_opd1_sign == 1);
         NEED(opt_shift_typ, f->opt_shift_typ == 1);
+        NEED(opt_rshift_typ, f->opt_rshift_typ == 0);
         NEED(opd1_addr, !t->is_const || (t->constant >= -16 && t->constant <= 16));
     } else if (t->eu == EU_MAX || t->eu == EU_MIN || t->eu == EU_GE) {
         NEED(opt_opd1_sign, f->opt_opd1_sign == f->opt_opd0_sign);
@@ -198,6 +208,7 @@ int decode_arith(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, const err_c
         TRY(check_local(chip, "opd1", &t->b, size, t->b.wide ? 2 : 1, e));
     }
     note_operands(chip, t, size, unary ? 1 : 2, reads_res);
+    NEED(res0_b_str, !(t->res.wide && t->direct)); /* planes must not overlap */
     t->relu = f->opt_relu_typ && (t->eu <= EU_ADD);
     t->left_shift = (uint8_t)f->opt_left_shift;
     NEED(tsk_opd_num, f->tsk_opd_num == (unary ? 1u : 2u));

@@ -53,6 +53,7 @@ int decode_matrix(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, const err_
         NEED(opt_res_shift, f->opt_res_shift == 0);
     }
     NEED(opt_relu_typ, !t->relu || !(t->res_add || t->res.wide));
+    NEED(res0_b_str, !t->res.wide || (f->res0_b_str != 0 && f->res0_b_str % 16 == 0));
     const uint32_t planes =
         t->ps32 ? (t->bf16 ? 2 : 4) : (t->res.wide || t->res_add) ? 2 : 1;
     TRY(check_local(chip, "res0", &t->res, size, planes, e));
@@ -61,6 +62,7 @@ int decode_matrix(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, const err_
     note_read(t, t->b.off, t->b.off + plane_extent(chip, &t->b, size));
     if (t->has_bias) {
         NEED(short_opd2_str, f->short_opd2_str == 0);
+        NEED(opd2_b_str, f->opd2_b_str != 0 && f->opd2_b_str % 16 == 0);
         NEED(opd2_n, f->opd2_n == 1);
         NEED(opd2_h, f->opd2_h == 1);
         NEED(opd2_c, f->opd2_c == f->res0_c);

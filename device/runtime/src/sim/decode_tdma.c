@@ -36,8 +36,8 @@ static uint64_t elements(const side *s) {
 static int resolve_address(const chip_info *chip, const char *name, side *s, uint32_t low,
                            uint32_t high, const err_ctx *e) {
     if (s->local) {
-        s->addr = low;
-        if (high != 0 || low / LANE_BYTES >= chip->lanes) {
+        s->addr = low; /* the high part has no effect */
+        if (low / LANE_BYTES >= chip->lanes) {
             return sim_fail(e, TPU_SIM_RANGE, "field %s_base_addr_low = 0x%x is outside local memory",
                             name, low);
         }
@@ -115,6 +115,7 @@ static int decode_kind(const cv_tdma *f, uint8_t *op, const err_ctx *e) {
         }
     } else if (f->spec_func == 4) {
         *op = OP_FILL;
+        NEED(sys_dtype, f->sys_dtype == 0);
         if (d > 1) {
             REFUSE("field spec_func = 4 (fill) with trans_dir = %u", d);
         }
@@ -162,6 +163,9 @@ static int decode_bytes(const chip_info *chip, const cv_tdma *f, tdma_cmd *d, co
     const uint64_t total = (uint64_t)chip->lanes * LANE_BYTES;
     side *sides[2] = {&d->src, &d->dst};
     NEED(src_n_stride, f->src_n_stride >= 1);
+    NEED(spec_func, f->spec_func == 0);
+    NEED(sys_dtype, f->sys_dtype == 0);
+    NEED(src_fmt, f->src_fmt == f->dst_fmt && f->src_fmt >= 1 && f->src_fmt <= 2);
     d->bytes = 1;
     for (int i = 0; i < 2; i++) {
         side *s = sides[i];
@@ -180,7 +184,9 @@ static int decode_bytes(const chip_info *chip, const cv_tdma *f, tdma_cmd *d, co
 static int decode_matrix(const chip_info *chip, const cv_tdma *f, int op, tdma_cmd *d,
                          const err_ctx *e) {
     side *global = d->src.local ? &d->dst : &d->src, *local = d->src.local ? &d->src : &d->dst;
-    global->n = op == OP_TRANS_MATRIX ? f->src_c : f->src_n;
+    global->n = f->src_n;
+    NEED(src_n, global->c == f->src_n);
+    NEED(src_h, d->src.local ? f->src_h == 1 : f->dst_h == 1);
     global->c = global->h = 1;
     global->ns = global->cs;
     global->cs = 0;
@@ -191,7 +197,6 @@ static int decode_matrix(const chip_info *chip, const cv_tdma *f, int op, tdma_c
     TRY(check_shape("dst", &d->dst, e));
     const uint64_t spread = (uint64_t)local->c * local->w;
     if (op == OP_TRANS_MATRIX) {
-        NEED(src_n, f->src_n == f->src_c);
         local->n = global->w;
         if (spread < global->n || spread - global->n >= local->w) {
             BAD("fields dst_c, dst_w = %u, %u can not hold %u columns", local->c, local->w,
@@ -223,7 +228,7 @@ static int decode_transpose(const cv_tdma *f, int op, tdma_cmd *d, const err_ctx
         }
     } else {
         NEED(src_c, f->src_c == (f->transpose_md == 1 ? 3u : 4u));
-        NEED(src_c_stride_low, d->src.cs == 1);
+        d->src.cs = 1;
         NEED(dst_base_addr_low, f->dst_base_addr_low % 16 == 0);
         NEED(dst_n_stride, f->dst_n_stride % 16 == 0);
         NEED(dst_c_stride_low, f->dst_c_stride_low % 16 == 0);
@@ -247,6 +252,12 @@ static int decode_compression(const cv_tdma *f, int op, tdma_cmd *d, const err_c
     if (op == OP_COMPRESS) {
         NEED(compress_bias0, f->compress_bias0 == (d->packed_bf16 ? 127u : 0u));
         NEED(compress_bias1, f->compress_bias1 == 0);
+        if (!f->sys_dtype) { /* dense destination, though the stream ignores it */
+            const uint64_t row = (uint64_t)d->dst.w * elem(&d->dst);
+            NEED(dst_h_stride, d->dst.h == 1 || f->dst_h_stride == row);
+            NEED(dst_c_stride_low, d->dst.c == 1 || d->dst.cs == row * d->dst.h);
+            NEED(dst_n_stride, d->dst.n == 1 || f->dst_n_stride == row * d->dst.h * d->dst.c);
+        }
     } else {
         NEED(src_base_addr_low, f->src_base_addr_low % 16 == 0);
     }
@@ -291,7 +302,9 @@ static int decode_any(const chip_info *chip, const cv_tdma *f, command *out, uin
         BAD("%llu source elements, %llu destination elements",
             (unsigned long long)elements(&d->src), (unsigned long long)count);
     }
-    TRY(check_local(chip, "src", &d->src, e));
+    if (out->op != OP_FILL) {
+        TRY(check_local(chip, "src", &d->src, e));
+    }
     TRY(check_local(chip, "dst", &d->dst, e));
     if (count >= MAX_COMMAND_WORK / 16) {
         return sim_fail(e, TPU_SIM_UNSUPPORTED, "the transfer is too large: %llu elements",

@@ -109,7 +109,37 @@ int check_signs(const cv_tiu *f, int relu_possible, int shift_typ, const err_ctx
     return TPU_SIM_OK;
 }
 
+/* Whether two elements of the result may share a byte: with the dimensions sorted by stride, each
+ * stride must reach past everything inside it. */
+static int result_overlaps(const chip_info *chip, const tiu_cmd *t, uint32_t size,
+                           uint32_t planes) {
+    const operand *r = &t->res;
+    const uint32_t groups = (r->lane + r->c - 1u) / chip->lanes + 1;
+    uint64_t dim[5][2] = {{r->ws, r->w}, {r->hs, r->h}, {r->cs, groups}, {r->ns, r->n},
+                          {r->bs, planes}};
+    uint64_t extent = size;
+    for (int i = 0; i < 5; i++) {
+        int least = i;
+        for (int k = i + 1; k < 5; k++) {
+            least = dim[k][0] < dim[least][0] ? k : least;
+        }
+        const uint64_t stride = dim[least][0], count = dim[least][1];
+        dim[least][0] = dim[i][0];
+        dim[least][1] = dim[i][1];
+        if (count > 1) {
+            if (stride < extent) {
+                return 1;
+            }
+            extent += stride * (count - 1);
+        }
+    }
+    return 0;
+}
+
 void note_write(const chip_info *chip, tiu_cmd *t, uint32_t size, uint32_t planes) {
+    if (result_overlaps(chip, t, size, planes)) {
+        t->snapshot = t->direct = 1; /* exact order of reads and writes */
+    }
     t->write_end = (uint32_t)(t->res.off + plane_extent(chip, &t->res, size) +
                               (uint64_t)(planes - 1u) * t->res.bs);
 }
@@ -149,6 +179,12 @@ static int decode_any(const chip_info *chip, const cv_tiu *f, command *out, cons
     NEED(opt_relu_typ, f->opt_relu_typ <= 1);
     NEED(cmd_pre_exe, f->cmd_pre_exe == 0);
     t->bf16 = (uint8_t)f->opd_typ;
+    if (f->tsk_typ < 3) {
+        NEED(tens_mdsum, f->tens_mdsum == 0);
+        NEED(tens_lookup, f->tens_lookup == 0);
+        NEED(short_opd1_str, f->short_opd1_str != 3);
+        NEED(short_opd2_str, f->short_opd2_str != 3);
+    }
     switch (f->tsk_typ) {
     case 0: out->op = OP_CONV; return decode_conv(chip, f, t, e);
     case 1:

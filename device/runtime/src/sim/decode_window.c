@@ -61,7 +61,7 @@ static int decode_params(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, uin
     t->chan_quant = (uint8_t)f->opt_chl_quan;
     t->bias_signed = (uint8_t)f->opt_opd2_sign;
     t->p_off = f->opd2_addr;
-    t->p_bs = f->opd2_b_str;
+    t->p_bs = groups * (t->bf16 ? 2 : 1); /* opd2_b_str is ignored with code 2 */
     if (!t->has_bias && !t->chan_quant) {
         return TPU_SIM_OK;
     }
@@ -71,7 +71,7 @@ static int decode_params(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, uin
         NEED(opd2_c, f->opd2_c == c);
         NEED(opd2_h, f->opd2_h == 1);
         NEED(opd2_w, f->opd2_w == 1);
-        NEED(opd2_b_str, t->chan_quant || (f->opd2_b_str != 0 && !(t->bf16 && f->opd2_b_str % 2)));
+        NEED(opd2_b_str, t->chan_quant || f->opd2_b_str != 0);
     }
     NEED(opt_opd2_seg, f->opt_opd2_seg == f->opt_chl_quan);
     if (t->chan_quant) {

@@ -106,7 +106,8 @@ static void direct_loops(const exec_ctx *x, const tiu_cmd *t, int conv) {
                 for (uint32_t i = 0; i < t->res.w; i++) {
                     uint8_t *dst = plane_at(x, &t->res, n, c) + (size_t)y * t->res.hs +
                                    (size_t)i * t->res.ws;
-                    const uint32_t start = t->ps32 & 1 ? conv_partial(t, dst) : 0;
+                    const uint8_t *old = x->rmem + (dst - x->lmem);
+                    const uint32_t start = t->ps32 & 1 ? conv_partial(t, old) : 0;
                     const uint32_t acc = sum_taps(x, t, n, conv ? 0 : c, conv ? t->a.c : 1, w, y,
                                                   i, start);
                     finish(t, dst, acc, &param);

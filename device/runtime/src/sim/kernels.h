@@ -31,6 +31,7 @@ typedef struct {
     uint8_t left_shift;
     const post_stage *post;
     const uint8_t *a, *a_hi, *b, *b_hi;
+    const uint8_t *old, *old_hi; /* mac: where the result's old value is read */
     uint8_t *r, *r_hi;
     uint32_t wa, wb, wr; /* element strides */
     int32_t constant;

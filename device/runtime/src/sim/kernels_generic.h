@@ -272,7 +272,7 @@ static UNUSED_OK void generic_arith_row(const arith_job *j, size_t total) {
         }
         uint8_t *lo = j->r + at * j->wr, *hi = j->r_hi + at * j->wr;
         if (j->eu == EU_MAC) {
-            generic_fetch(r, lo, hi, j->wr, n, 1, j->res_signed);
+            generic_fetch(r, j->old + at * j->wr, j->old_hi + at * j->wr, j->wr, n, 1, j->res_signed);
         }
         generic_combine(j->eu, v, b, r, n, j->left_shift);
         if (j->quant) {

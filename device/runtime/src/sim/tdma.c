@@ -138,9 +138,10 @@ static void convert(uint8_t *dst, const uint8_t *src, size_t n, const tdma_cmd *
             }
         } else if (src + n * e <= dst || dst + n * e <= src) {
             memcpy(dst, src, n * e);
-        } else {
-            for (size_t i = 0; i < n * e; i++) {
-                dst[i] = src[i];
+        } else { /* overlapping: element after element, upwards */
+            for (size_t i = 0; i < n * e; i += e) {
+                const uint8_t v[2] = {src[i], src[i + e - 1]};
+                memcpy(dst + i, v, e);
             }
         }
     } else if (d->dst.fmt == 2) {
@@ -275,7 +276,7 @@ int exec_tdma(const exec_ctx *x, int op, const tdma_cmd *d) {
             const uint8_t *s = from.local ? x->lmem + from.addr
                                           : x->regions[from.region].data + from.addr;
             uint8_t *t = to.local ? x->lmem + to.addr : x->regions[to.region].data + to.addr;
-            convert(t, s, from.w, d, x->gen_b);
+            memmove(t, s, from.w);
         } else if (d->matrix) {
             copy_matrix_rows(x, d);
         } else {
