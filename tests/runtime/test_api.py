@@ -471,6 +471,26 @@ def test_allocation_callback_without_memory(c):
     assert c.CVI_RT_Global_SetMemAllocCallback(null, ffi.NULL) == -1
 
 
+def test_clones_share_weights(c):
+    counts = {}
+
+    def alloc(context, size, kind, name):
+        counts[kind] = counts.get(kind, 0) + size
+        return c.CVI_RT_MemAlloc(context, size)
+
+    def body():
+        h = Handle(callback_model())
+        out = ffi.new("CVI_MODEL_HANDLE *")
+        for _ in range(3):
+            assert c.CVI_NN_CloneModel(h.raw, out) == 0
+            assert c.CVI_NN_GetInputTensors(out[0], ffi.NULL, ffi.NULL) == 0
+            assert c.CVI_NN_CleanupModel(out[0]) == 0
+        h.close()
+
+    with_callbacks(c, alloc, lambda h, m: c.CVI_RT_MemFree(h, m), body)
+    assert counts[0] == 32 and counts[1] == 4 * 64 and counts[2] == 4 * 128
+
+
 def test_shared_memory_bound(c):
     sizes = []
 
@@ -550,6 +570,30 @@ def test_command_buffers(c):
     assert c.CVI_RT_LoadCmdbuf(rt.raw, data + 1, 8, 0, 0, False, out) == code("DATA_ERR")
     assert c.CVI_RT_LoadCmdbuf(rt.raw, data, 0, 0, 0, False, out) == 0  # empty
     c.CVI_RT_MemFree(rt.raw, out[0])
+
+
+def test_load_dmabuf(c, monkeypatch):
+    """One TDMA copy in a dma buffer (hw/cv18xx-driver.md section 5)."""
+    import struct
+
+    monkeypatch.setenv("SET_CHIP_NAME", "cv182x")
+    body = bytearray(b.copy_command("cv182x", (2, 0), (2, 64), 64)[8:])
+    body[0] |= 0x1C
+    data = struct.pack("<HH5I", 0xB5B5, 0x1822, 512 + 64, 1, 0, 1, 0).ljust(128, b"\0")
+    data = (data + struct.pack("<5I", 2, 0, 1, 0, 512)).ljust(512, b"\0") + bytes(body)
+    rt = cvi_nn.Context()
+    source = rt.alloc(len(data))
+    source.view()[:] = np.frombuffer(data, np.uint8)
+    raw, out = source._owner[0].raw, ffi.new("CVI_RT_MEM *")
+    assert c.CVI_RT_LoadDmabuf(rt.raw, raw, len(data), 0, 0, False, out) == 0
+    memory = rt.alloc(128)
+    memory.view()[:64] = 9
+    assert c.CVI_RT_RunCmdbuf(rt.raw, out[0], memory.paddr, 0) == 0
+    assert (memory.view()[64:] == 9).all()
+    c.CVI_RT_MemFree(rt.raw, out[0])
+    assert c.CVI_RT_LoadDmabuf(rt.raw, raw, len(data) + 1, 0, 0, False, out) == code("INVALID_ARG")
+    source.view()[0] = 0
+    assert c.CVI_RT_LoadDmabuf(rt.raw, raw, len(data), 0, 0, False, out) == code("DATA_ERR")
 
 
 # ---- 8 ----

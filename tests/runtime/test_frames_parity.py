@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cvi_nn
 import pytest
 from runtime import builder as b
-
-import cvi_nn
 
 CHILD = """
 import sys

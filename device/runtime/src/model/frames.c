@@ -11,8 +11,8 @@ typedef struct {
 
 /* The tensor decides, not the format of the frame (as in the vendor's runtime). */
 static bool is_packed(const mf_tensor *t) {
-  bool named = t->pixel_format == CVI_NN_PIXEL_RGB_PACKED ||
-               t->pixel_format == CVI_NN_PIXEL_BGR_PACKED;
+  bool named =
+      t->pixel_format == CVI_NN_PIXEL_RGB_PACKED || t->pixel_format == CVI_NN_PIXEL_BGR_PACKED;
   return named || (t->pixel_format == CVI_NN_PIXEL_TENSOR && t->dim[3] == 3);
 }
 
@@ -64,8 +64,8 @@ static CVI_RC compact(uint64_t paddr, geometry g, uint64_t row_stride, uint8_t *
 }
 
 /* After the copies: flush, and the tensor is in device memory. */
-static CVI_RC filled(const rt_tensor_ref *ref, rt_block *block, uint64_t offset,
-                     CVI_TENSOR *tensor, CVI_RC rc) {
+static CVI_RC filled(const rt_tensor_ref *ref, rt_block *block, uint64_t offset, CVI_TENSOR *tensor,
+                     CVI_RC rc) {
   const mf_tensor *info = ref->inst->tensors[ref->index].info;
   rc = rc ? rc : rt_backend_get()->flush(block, offset, info->mem_size);
   if (!rc) {
@@ -104,8 +104,8 @@ static CVI_RC copy_whole(const rt_tensor_ref *ref, CVI_TENSOR *tensor, const uin
   if (info->dim[0] == 1 && count == 1) {
     return rt_set_paddr(ref, tensor, paddrs[0]);
   }
-  uint64_t frame = rt_align(info->mem_size / (uint32_t)info->dim[0],
-                            mf_row_align(ref->inst->model->chip));
+  uint64_t frame =
+      rt_align(info->mem_size / (uint32_t)info->dim[0], mf_row_align(ref->inst->model->chip));
   rt_block *block;
   uint64_t offset;
   CVI_RC rc = target_of(ref, &block, &offset);
@@ -132,8 +132,7 @@ CVI_RC CVI_NN_SetTensorWithAlignedFrames(CVI_TENSOR *tensor, uint64_t frame_padd
   if (frame_num < 1 || frame_num > info->dim[0]) {
     rc = rt_fail(CVI_RC_INVALID_ARG, "%d frames for batch %d", frame_num, info->dim[0]);
   } else if (!info->aligned) {
-    rc = copy_rows(&ref, tensor, frame_paddrs, (uint32_t)frame_num,
-                   geometry_of(info));
+    rc = copy_rows(&ref, tensor, frame_paddrs, (uint32_t)frame_num, geometry_of(info));
   } else if (pixel_format != info->pixel_format) {
     rc = rt_fail(CVI_RC_INVALID_ARG, "frame format %d, tensor '%.60s' has %d", pixel_format,
                  info->name, info->pixel_format);
@@ -182,10 +181,9 @@ CVI_RC CVI_NN_SetTensorWithVideoFrame(CVI_MODEL_HANDLE model, CVI_TENSOR *tensor
   return rc;
 }
 
-CVI_RC CVI_NN_FeedTensorWithFrames(CVI_MODEL_HANDLE model, CVI_TENSOR *tensor,
-                                   CVI_FRAME_TYPE type, CVI_FMT format, int32_t channel_num,
-                                   uint64_t *channel_paddrs, int32_t height, int32_t width,
-                                   uint32_t height_stride) {
+CVI_RC CVI_NN_FeedTensorWithFrames(CVI_MODEL_HANDLE model, CVI_TENSOR *tensor, CVI_FRAME_TYPE type,
+                                   CVI_FMT format, int32_t channel_num, uint64_t *channel_paddrs,
+                                   int32_t height, int32_t width, uint32_t height_stride) {
   (void)model, (void)type, (void)format, (void)height_stride;
   rt_tensor_ref ref;
   CVI_RC rc = channel_paddrs && channel_num > 0
