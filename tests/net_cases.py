@@ -325,7 +325,7 @@ LARGE: dict[str, Build] = {
     "depthwise_wide": lambda n: [n.depthwise(n.input(1, 40, 3, 5000), (3, 3), pads=(1, 1, 1, 1))],
     "depthwise_112": lambda n: [n.depthwise(n.input(1, 96, 112, 112), (3, 3), strides=(2, 2), pads=(0, 0, 1, 1))],
     "average_2048": lambda n: [n.avg_pool(n.input(1, 2048, 7, 7), (7, 7))],
-    "average_200x200": lambda n: [n.avg_pool(n.input(1, 17, 200, 200), (200, 200))],
+    "average_170x170": lambda n: [n.avg_pool(n.input(1, 17, 170, 170), (170, 170))],
     "average_not_counted": lambda n: [n.avg_pool(n.input(1, 130, 90, 40), (3, 3), (1, 1), (1,) * 4, NO_PADS)],
     "max_112": lambda n: [n.max_pool(n.input(1, 64, 112, 112), (3, 3), (2, 2), (1, 1, 1, 1))],
     "max_1280": lambda n: [n.max_pool(n.input(2, 1280, 7, 7), (7, 7))],

@@ -1,0 +1,36 @@
+"""Small random graphs at every optimisation level: references == our simulator == the vendor."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+from net_cases import random_graph
+from tpuforge.compiler.chip import CHIPS, chip_named
+from voices import Runner, check, local_memory, simulate
+
+pytestmark = pytest.mark.parity
+
+
+@pytest.fixture
+def vendor(oracle: ModuleType) -> Runner:
+    def vendor(model: bytes, arrays: dict) -> dict:
+        return oracle.vendor_run(model, arrays, timeout=60)
+
+    return vendor
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("opt", range(4))
+def test_random_graphs(vendor: Runner, opt: int, chip: str) -> None:
+    for number in range(10):
+        graph = random_graph(f"vendor-{opt}-{number}", chip_named(chip))
+        check(graph, chip_named(chip), simulate, vendor, opt=opt)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_in_little_memory(vendor: Runner, chip: str) -> None:
+    for number in range(8):
+        with local_memory(16384):
+            graph = random_graph(f"vendor-little-{number}", chip_named(chip))
+            check(graph, chip_named(chip), simulate, vendor)
