@@ -8,21 +8,28 @@ earlier, because everything issued earlier keeps stores and more urgent loads wa
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 
 from .cost import step_times
 from .program import Backend, Step
+from .timeline import action_times
 
 MARGIN = 1.5  # times the load's own duration ...
 MARGIN_CYCLES = 1500.0  # ... and this many cycles
+LONGEST_DRAIN = 8
 
 
-def set_wanted(steps: list[Step], backend: Backend) -> None:
-    """Set `wanted` of every loaded buffer: the slot in which its load should be issued."""
+def set_wanted(steps: list[Step], backend: Backend) -> dict[int, float]:
+    """Set `wanted` of every loaded buffer (the slot in which its load should be issued) and `drain` of every stored one.
+    Result: the cycles of every action by its id()."""
     compute, loads, stores = step_times(steps, backend, set())
     begin = [0.0]
     for c in compute:
         begin.append(begin[-1] + c)
+    for k, s in enumerate(steps):
+        done = begin[k + 1] + 1.2 * sum(stores[k])
+        for store in s.stores:
+            store.tile.buffer.drain = max(1, min(LONGEST_DRAIN, bisect_left(begin, done) - k - 1))
     free = begin[-1]  # the TDMA must be free from here on for what comes later
     for k in range(len(steps) - 1, -1, -1):
         for time in stores[k]:
@@ -32,3 +39,4 @@ def set_wanted(steps: list[Step], backend: Backend) -> None:
             moment = free - MARGIN * time - MARGIN_CYCLES
             slot = bisect_right(begin, moment) - 1
             load.buffer.wanted = min(k, max(0, slot))
+    return action_times(steps, compute, loads, stores)

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from .layers import Tensor
 from .program import Buffer, Compute, Load, Step, Store, Tile
+from .timeline import group_time
 
 LOOKAHEAD = 24  # how many steps before its use a load may be issued
 Interval = tuple[int, int]
@@ -34,7 +36,7 @@ class LocalMemory:
         self.written: dict[Tensor, list[tuple[int, Store]]] = {}  # root tensor -> its stores with their steps
 
     def grow(self, steps: int) -> None:
-        while len(self.alive) < steps + 2:
+        while len(self.alive) < steps + 10:
             self.alive.append([])
             self.draining.append([])
 
@@ -43,7 +45,8 @@ class LocalMemory:
         for t in range(first, b.last + 1):
             self.alive[t].append(b)
         if b.stored:
-            self.draining[b.last + 1].append(b)
+            for t in range(b.last + 1, min(b.last + b.drain + 1, len(self.draining))):
+                self.draining[t].append(b)
 
     def forget(self, buffers: set[Buffer], first: int) -> None:
         """Take back the registrations of a group whose steps begin at `first`."""
@@ -60,12 +63,13 @@ class LocalMemory:
         return sorted(found)
 
     # ---- results and constants of a whole group
-    def place_fixed(self, b: Buffer, tight: bool = False) -> None:
-        """The lowest place (long-lived: the highest) that is free during the life of b; if possible (tight: not tried)
-        one that no store reads, neither before nor behind it."""
-        drain = [(p.addr, p.addr + p.size) for p in self.draining[b.first]]
+    def place_fixed(self, b: Buffer, drain: bool = True) -> None:
+        """The lowest place (long-lived: the highest) that is free during the life of b; with `drain` one that no store
+        reads, neither before nor behind it, where there is such a place."""
+        drained = [(p.addr, p.addr + p.size) for p in self.draining[b.first]]
         at_first = self.busy(b.first, b.temp_last) if b.temp else []
-        for last, avoid in ((b.last + b.stored, drain), (b.last, drain), (b.last, []))[2 if tight else 0 :]:
+        end = min(b.last + b.drain, len(self.alive) - 1) if b.stored else b.last
+        for last, avoid in ((end, drained), (b.last, drained), (b.last, []))[0 if drain else 2 :]:
             addr = self.find(b, sorted(self.busy(b.first, last) + avoid), at_first, avoid)
             if addr is not None:
                 b.addr, b.slot = addr, b.first
@@ -89,9 +93,10 @@ class LocalMemory:
         return None
 
     # ---- loads
-    def place_load(self, b: Buffer) -> None:
-        """The place where b can be loaded the earliest (at least in the slot of its first use)."""
-        bound = min(b.first, max(self.turn[b.constant], b.ready, b.wanted, b.first - LOOKAHEAD))
+    def place_load(self, b: Buffer, in_turn: bool = True) -> None:
+        """The place where b can be loaded the earliest (at least in the slot of its first use); in_turn: not before the
+        loads placed so far."""
+        bound = min(b.first, max(self.turn[b.constant] if in_turn else 0, b.ready, b.wanted, b.first - LOOKAHEAD))
         best: tuple[int, int, int] | None = None
         for low, high in _gaps(self.busy(b.first, b.last), self.size, b.size):
             for addr in self.candidates(b, low, high, bound):
@@ -102,7 +107,8 @@ class LocalMemory:
         if best is None:
             raise NoSpaceError(b.name)
         b.slot, _, b.addr = best
-        self.turn[b.constant] = b.slot
+        if in_turn:
+            self.turn[b.constant] = b.slot
         self.register(b, b.slot)
 
     def candidates(self, b: Buffer, low: int, high: int, bound: int) -> set[int]:
@@ -154,49 +160,81 @@ def step_buffers(steps: list[Step]) -> list[Buffer]:
     return list(found)
 
 
-#: orders in which the results of a group are placed, tried one after the other
-ORDERS: tuple[Callable[[Buffer], tuple], ...] = (
-    lambda b: (not b.long_lived, -b.size - b.temp, b.first),
-    lambda b: (not b.long_lived, -(b.size + b.temp) * (b.last - b.first + 1), b.first),
-    lambda b: (not b.long_lived, b.first - b.last, -b.size - b.temp, b.first),
-    lambda b: (not b.long_lived, b.first, b.first - b.last),
-)
+@dataclass(frozen=True)
+class Strategy:
+    """order: of the buffers that are placed first; drain: keep results off places that stores still read; mixed: place
+    loads among the results, by size; tight: place everything as low as possible, without regard to overlap."""
+
+    order: Callable[[Buffer], tuple]
+    drain: bool = True
+    mixed: bool = False
+    tight: bool = False
 
 
-def place_group(memory: LocalMemory, steps: list[Step], start: int) -> None:
-    """Place all buffers of a group whose first step is number `start`; NoSpaceError leaves the memory as it was."""
+def by_size(b: Buffer) -> tuple:
+    return (not b.long_lived, -b.size - b.temp, b.first)
+
+
+def by_area(b: Buffer) -> tuple:
+    return (not b.long_lived, -(b.size + b.temp) * (b.last - b.first + 1), b.first)
+
+
+def by_life(b: Buffer) -> tuple:
+    return (not b.long_lived, b.first - b.last, -b.size - b.temp, b.first)
+
+
+#: tried and compared; the others only while none has found room
+STRATEGIES = (Strategy(by_size), Strategy(by_size, drain=False), Strategy(by_size, mixed=True),
+              Strategy(by_size, mixed=True, drain=False))  # fmt: skip
+LAST_RESORTS = (Strategy(by_area), Strategy(by_life), Strategy(by_life, drain=False, tight=True))
+
+
+def place_group(memory: LocalMemory, steps: list[Step], start: int, times: dict[int, float]) -> None:
+    """Place all buffers of a group whose first step is number `start` by the strategy that gives the shortest time
+    (times: cycles of every action); NoSpaceError leaves the memory as it was."""
     memory.grow(start + len(steps))
     buffers = step_buffers(steps)
     _note_sources(memory, steps)
     turn = dict(memory.turn)
-    for order in (*ORDERS, None):
+    found: list[tuple[float, Strategy]] = []
+
+    def attempt(strategy: Strategy) -> bool:
         try:
-            place_buffers(memory, buffers, order)
-            break
+            place_buffers(memory, buffers, strategy)
         except NoSpaceError:
-            memory.forget(set(buffers), start)
-            memory.turn = dict(turn)
-            if order is None:
-                raise
+            undo()
+            return False
+        return True
+
+    def undo() -> None:
+        memory.forget(set(buffers), start)
+        memory.turn = dict(turn)
+
+    for strategy in STRATEGIES:
+        if attempt(strategy):
+            found.append((group_time(serialise(steps, start), times, memory.size), strategy))
+            undo()
+    chosen = [min(found, key=lambda x: x[0])[1]] if found else LAST_RESORTS
+    if not any(attempt(strategy) for strategy in chosen):
+        raise NoSpaceError
     for t, s in enumerate(steps):
         for store in s.stores:
             memory.written.setdefault(store.tensor.root, []).append((start + t, store))
 
 
-def place_buffers(memory: LocalMemory, buffers: list[Buffer], order: Callable[[Buffer], tuple] | None) -> None:
-    """Results and constants of the whole group in the given order, then the loads in the order of their use.
-
-    order None: for groups that need nearly all of the memory. Everything, loads too, as low as possible, the
-    longest-lived first, without regard to the stores and loads that could run meanwhile."""
-    tight = order is None
-    key = order or (lambda b: (not b.long_lived, b.first - b.last, -b.size - b.temp, b.first))
-    for b in sorted((b for b in buffers if tight or b.long_lived or not b.loaded), key=key):
-        memory.place_fixed(b, tight)
+def place_buffers(memory: LocalMemory, buffers: list[Buffer], strategy: Strategy) -> None:
+    """Results and constants of the whole group in the strategy's order, then the loads in the order of their use."""
+    at_once = strategy.mixed or strategy.tight
+    for b in sorted((b for b in buffers if at_once or b.long_lived or not b.loaded), key=strategy.order):
+        if b.loaded and not b.long_lived and strategy.mixed:
+            memory.place_load(b, in_turn=False)
+        else:
+            memory.place_fixed(b, strategy.drain)
     for b in buffers:
         if b.long_lived:
             hoist_fixed(memory, b)
-        elif b.loaded and tight:
-            memory.turn[b.constant] = b.slot
+        elif b.loaded and at_once:
+            memory.turn[b.constant] = max(memory.turn[b.constant], b.slot)
         elif b.loaded:
             memory.place_load(b)
 
@@ -231,13 +269,15 @@ def _feeds(store: Store, tile: Tile) -> bool:
     return all(x[0] < y[1] and y[0] < x[1] for x, y in zip((a.n, a.c, a.h, a.w), (b.n, b.c, b.h, b.w), strict=True))
 
 
-def serialise(steps: list[Step]) -> list[Load | Compute | Store]:
+def serialise(steps: list[Step], start: int = 0) -> list[Load | Compute | Store]:
     """The one order in which both engines get their work: per slot first the loads whose place is free, then the
-    stores of the step before, then the loads into the places that these stores release; then the computation."""
+    stores of the step before, then the loads into the places that these stores release; then the computation.
+
+    start: number of the first step; loads issued before it come first."""
     loads: list[list[tuple[int, Load]]] = [[] for _ in steps]
     for i, s in enumerate(steps):
         for load in s.loads:
-            insort(loads[load.buffer.slot], (i, load), key=lambda x: x[0])
+            insort(loads[max(0, load.buffer.slot - start)], (i, load), key=lambda x: x[0])
     actions: list[Load | Compute | Store] = []
     pending: list[Store] = []
     for t, s in enumerate(steps):

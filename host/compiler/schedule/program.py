@@ -17,7 +17,7 @@ class Buffer:
     size: bytes per lane. temp: further bytes behind it that are used from step `first` to `temp_last`. first, last: the steps of
     the first and the last computation that touches it. slot: the step before which its load is issued (<= first);
     ready: the first slot in which its source is complete in DDR; wanted: the slot in which the load should be issued;
-    constants may be issued out of turn.
+    constants may be issued out of turn. drain: how many steps behind its last one its store may still be running.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Buffer:
     constant: bool = False
     ready: int = 0
     wanted: int = 0
+    drain: int = 1
     slot: int = -1
     addr: int = -1
 

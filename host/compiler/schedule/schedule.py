@@ -43,11 +43,11 @@ def place(groups: list[list[Step]], backend: Backend) -> int | None:
         for b in step_buffers(steps):
             b.move(start)
         start += len(steps)
-    set_wanted([s for steps in groups for s in steps], backend)
+    times = set_wanted([s for steps in groups for s in steps], backend)
     memory, start = LocalMemory(backend.local_bytes), 0
     for g, steps in enumerate(groups):
         try:
-            place_group(memory, steps, start)
+            place_group(memory, steps, start, times)
         except NoSpaceError:
             return g
         start += len(steps)
