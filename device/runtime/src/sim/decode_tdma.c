@@ -228,7 +228,7 @@ static int decode_transpose(const cv_tdma *f, int op, tdma_cmd *d, const err_ctx
         }
     } else {
         NEED(src_c, f->src_c == (f->transpose_md == 1 ? 3u : 4u));
-        d->src.cs = 1;
+        NEED(src_c_stride_low, d->src.cs == 1);
         NEED(dst_base_addr_low, f->dst_base_addr_low % 16 == 0);
         NEED(dst_n_stride, f->dst_n_stride % 16 == 0);
         NEED(dst_c_stride_low, f->dst_c_stride_low % 16 == 0);
@@ -252,11 +252,12 @@ static int decode_compression(const cv_tdma *f, int op, tdma_cmd *d, const err_c
     if (op == OP_COMPRESS) {
         NEED(compress_bias0, f->compress_bias0 == (d->packed_bf16 ? 127u : 0u));
         NEED(compress_bias1, f->compress_bias1 == 0);
+        NEED(cmprs_fmt, !(d->packed_bf16 && f->cmprs_fmt));
         if (!f->sys_dtype) { /* dense destination, though the stream ignores it */
             const uint64_t row = (uint64_t)d->dst.w * elem(&d->dst);
-            NEED(dst_h_stride, d->dst.h == 1 || f->dst_h_stride == row);
-            NEED(dst_c_stride_low, d->dst.c == 1 || d->dst.cs == row * d->dst.h);
-            NEED(dst_n_stride, d->dst.n == 1 || f->dst_n_stride == row * d->dst.h * d->dst.c);
+            NEED(dst_h_stride, f->dst_h_stride == row);
+            NEED(dst_c_stride_low, d->dst.cs == row * d->dst.h);
+            NEED(dst_n_stride, f->dst_n_stride == row * d->dst.h * d->dst.c);
         }
     } else {
         NEED(src_base_addr_low, f->src_base_addr_low % 16 == 0);
