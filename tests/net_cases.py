@@ -110,6 +110,13 @@ def fully_connected(net: Sampler) -> list[Value]:
 
 
 @op
+def matrix(net: Sampler) -> list[Value]:
+    x = net.input(*net.shape(2000))
+    columns = net.pick((1, 10, 15, 16, 17, 33, 100, 257))
+    return [net.matrix(x, columns, net.chance(0.7), net.chance(0.3))]
+
+
+@op
 def max_pool(net: Sampler) -> list[Value]:
     x = net.input(*net.shape())
     kernel, strides, pads, _ = net.window(x.shape[2:], pads_below_kernel=True)

@@ -17,6 +17,7 @@ from tpuforge.compiler.tpu import arith, kernels
 from tpuforge.compiler.tpu.boundary import Dequantize, Input, Quantize
 from tpuforge.compiler.tpu.conv import Conv
 from tpuforge.compiler.tpu.eltwise import Add, LeakyRelu, Mul, PRelu, Relu, Requant
+from tpuforge.compiler.tpu.matmul import MatMul
 from tpuforge.compiler.tpu.pool import AvgPool, MaxPool
 from tpuforge.compiler.tpu.shape import Concat, Reshape
 
@@ -97,6 +98,18 @@ class Net:
 
     def depthwise(self, x: Value, kernel: Pair = (3, 3), **more) -> Value:
         return self.conv(x, x.shape[1], kernel, group=x.shape[1], **more)
+
+    def matrix(self, x: Value, columns: int, bias: bool = True, relu: bool = False) -> Value:
+        k = x.type.count // x.shape[0]
+        spread = 74.0 * 74.0 * np.sqrt(k)
+        name, add = self.name("fc"), self.graph.const
+        b = self.rng.integers(-int(spread), int(spread), columns, np.int32) if bias else None
+        operands = [
+            x,
+            add(f"{name}.right", self.bytes(k, columns)),
+            None if b is None else add(f"{name}.bias", b),
+        ]
+        return self.graph.add(MatMul, operands, name, do_relu=relu, **self.scale(spread))
 
     def max_pool(self, x: Value, kernel: Pair, strides: Pair = (1, 1), pads: Pads = NO_PADS,
                  relu: bool = False) -> Value:  # fmt: skip

@@ -87,6 +87,46 @@ def test_matmul_on_rows_and_long_rows() -> None:
     assert ops(g, "Conv")[0].operands[0].shape == (3, 2500, 2, 1)
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+def test_matmul_that_pays_as_matrix(transposed: bool) -> None:
+    """Where the sums of a convolution take longer than its weights: one scale for all columns, the
+    picture read as rows without a Reshape."""
+    net = Net(2, 4, 9, 8)
+    c = net.conv(net.x, 8, 1, "c", do_relu=True)
+    flat = net.add(top.Reshape, [c], "flat", shape=(2, 576))
+    r = net.random(576, 80)
+    r[:, 7] *= 0.1
+    right = net.const("r", r.T.copy() if transposed else r)
+    y = net.add(
+        top.MatMul, [flat, right, net.const("b", net.random(80))], "fc", right_transpose=transposed
+    )
+    g = check(net, y, chip="cv180x", worst=4)
+    (fc,) = ops(g, "MatMul")
+    assert fc.name == "fc" and not ops(g, "Reshape") and fc.results[0].shape == (2, 80, 1, 1)
+    assert fc.operands[0].shape == (2, 8, 9, 8) and fc.operands[1].shape == (576, 80)
+    most = np.abs(fc.operands[1].data).max(axis=0)
+    assert most.max() == 127 and most[7] < 20
+    assert ops(check(net, y, chip="cv183x", worst=4), "Conv")[-1].name == "fc"
+
+
+def test_matmul_on_many_rows_is_a_matrix() -> None:
+    net = Net(30, 20, 64)
+    b = net.const("b", net.random(50))
+    y = net.add(top.MatMul, [net.x, net.const("r", net.random(64, 50)), b], "fc", do_relu=True)
+    g = check(net, y, worst=3)
+    (fc,) = ops(g, "MatMul")
+    assert fc.do_relu and fc.operands[0].shape == (600, 64, 1, 1)
+    assert g.outputs[0].shape == (30, 20, 50, 1)
+
+
+def test_matmul_with_extreme_scales() -> None:
+    for scale, bias in ((1e-12, 0.7), (0.0, 0.0), (1e-9, 4000.0), (1.0, 1e9)):
+        net = Net(600, 40)
+        right = net.const("r", net.random(40, 33) * scale)
+        check(net, net.add(top.MatMul, [net.x, right, net.const("b", np.full(33, bias))], "fc"),
+              chip="cv180x")  # fmt: skip
+
+
 @pytest.mark.parametrize("include", [False, True])
 @pytest.mark.parametrize("ceil", [False, True])
 def test_avg_pool(include: bool, ceil: bool) -> None:

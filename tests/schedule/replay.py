@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 from tpuforge.compiler.chip import Chip
+from tpuforge.compiler.emit.cv18xx.matrix import rows_operand
 from tpuforge.compiler.emit.cv18xx.operand import operand
 from tpuforge.compiler.schedule.ddr import allocate
 from tpuforge.compiler.schedule.layers import Tensor
@@ -74,6 +75,9 @@ class Replay:
         assert mine.all(), f"{who} reads {b.name}, of which {(~mine).sum()} bytes are not there"
 
     def span(self, tile: Tile, region: Region) -> tuple[int, int]:
+        if tile.width:
+            assert region == tile.region
+            return rows_operand(tile).span
         return operand(tile, region, self.chip).span
 
     # ---- actions

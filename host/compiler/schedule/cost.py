@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .plan import Plan
-from .program import Backend, Buffer, Compute, Load, Step
+from .program import Backend, Buffer, Compute, Load, Region, Step, Tile, WeightSlice
 from .regions import split
 from .steps import StepBuilder
 
@@ -44,9 +44,10 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     compute, loads, stores = step_times(steps, backend, constants)
     room = limit - plan.peak + max(live)
     ends = _simulate(min(3, count), [room - m for m in live], compute, loads, stores)
+    stay = {id(tile) for tile in builder.kept.values()}
     kept = 0.0 if plan.channels_first and count > 1 else sum(
         t for s, row in zip(steps, loads, strict=True) for load, (_, t) in zip(_counted(s, constants), row, strict=True)
-        if load.tile is not None and load.tile.tensor in builder.sources and share > 1 and not plan.ic_slices)  # fmt: skip
+        if id(load.tile) in stay and share > 1)  # fmt: skip
     plan.tiu = count * share * sum(compute)
     plan.tdma = count * (share * (sum(t for row in loads for _, t in row) - kept + sum(map(sum, stores))) + kept) + once
     period = ends[-1] - ends[-2] if len(ends) > 1 else ends[0]
@@ -58,7 +59,7 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
 
 def extents(c: Compute) -> Iterator[int]:
     """Channels, rows and columns of every operand of a computation."""
-    for region in (c.out_region, *(region for _, region in c.ins)):
+    for region in (*(() if c.kind == "fc" else (c.out_region,)), *(region for _, region in c.ins)):
         yield from region.shape[1:]
 
 
@@ -103,12 +104,27 @@ def step_times(steps: list[Step], backend: Backend, constants: set[Buffer]) -> t
         row = []
         for load in _counted(s, constants):
             if load.weights is not None:
-                row.append((load.buffer.size, backend.weight_cycles(load.buffer.size)))
+                row.append((load.buffer.size, constant_cycles(backend, load.weights)))
             elif load.tile is not None:
-                row.append((load.buffer.size, backend.transfer_cycles(load.tile.region.shape, load.tile.tensor, False)))
+                row.append((load.buffer.size, moving_cycles(backend, load.tile, load.tile.region, False)))
         loads.append(row)
-        stores.append([backend.transfer_cycles(x.region.shape, x.tensor, True) for x in s.stores])
+        stores.append([moving_cycles(backend, x.tile, x.region, True) for x in s.stores])
     return compute, loads, stores
+
+
+def constant_cycles(backend: Backend, piece: WeightSlice) -> float:
+    """Time of loading a slice of constants; a matrix may leave lanes empty."""
+    if piece.layer.kind != "fc":
+        return backend.weight_cycles(piece.size)
+    elements = (piece.ic[1] - piece.ic[0]) * (piece.oc[1] - piece.oc[0])
+    return backend.weight_cycles(-(-elements // backend.lanes))
+
+
+def moving_cycles(backend: Backend, tile: Tile, region: Region, store: bool) -> float:
+    """Time of moving a region between a tile and DDR."""
+    if tile.width:
+        return backend.matrix_cycles(region.shape)
+    return backend.transfer_cycles(region.shape, tile.tensor, store)
 
 
 def _simulate(rounds: int, free: list[float], compute: list[float], loads: list, stores: list) -> list[float]:

@@ -68,7 +68,7 @@ class Tensor:
             return self, 0, c * h * w * self.itemsize
         root, offset, n_stride = self.parent.placement()
         if self.alias:
-            return root, offset, n_stride
+            return root, offset, n_stride if n == self.parent.shape[0] else c * h * w * self.itemsize
         return root, offset + self.channel_offset * h * w * self.itemsize, n_stride
 
     def __repr__(self) -> str:
@@ -132,7 +132,8 @@ def _window(op: Op) -> Window:
 
 
 class _Builder:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, lanes: int) -> None:
+        self.lanes = lanes
         self.outputs = {id(v) for v in graph.outputs}
         self.tensors: dict[int, Tensor] = {}
         self.layers: list[Layer] = []
@@ -180,6 +181,10 @@ class _Builder:
             self.tensor(op.results[0]).is_input = True
         elif name == "tpu.Conv":
             self.conv(op)
+        elif name == "tpu.Dequantize":
+            self.dequantize(op)
+        elif name == "tpu.MatMul":
+            self.layer("fc", op, op.name, [self.flat(next(op.inputs()))], self.tensor(op.results[0]))
         elif name in KINDS:
             kind = KINDS[name]
             window = _window(op) if kind in ("maxpool", "avgpool") else POINT
@@ -197,6 +202,28 @@ class _Builder:
         t.parent, t.alias = x, True
         x.renamed = True
 
+    def flat(self, value: Value) -> Tensor:
+        """The rows of a matrix: the tensor itself or its alias of shape (n, k, 1, 1)."""
+        x = self.tensor(value)
+        return self.alias(x, (x.shape[0], x.shape[1] * x.shape[2] * x.shape[3], 1, 1))
+
+    def alias(self, x: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+        """The same bytes under another shape."""
+        if x.shape == shape:
+            return x
+        x.renamed = True
+        t = Tensor(f"{x.name}.{'x'.join(map(str, shape[1:]))}", shape, x.itemsize, parent=x, alias=True)
+        self.all.append(t)
+        return t
+
+    def dequantize(self, op: Op) -> None:
+        """Behind a matrix, which goes through DDR anyway, as a picture that fills lanes and execution units."""
+        x, y = self.tensor(next(op.inputs())), self.tensor(op.results[0])
+        if x.producer is not None and x.producer.kind == "fc":
+            shape = spread_shape(x.shape, self.lanes)
+            x, y = self.alias(x, shape), self.alias(y, shape)
+        self.layer("dequantize", op, op.name, [x], y)
+
     def conv(self, op: Op) -> None:
         x, y, groups = self.tensor(next(op.inputs())), self.tensor(op.results[0]), op.attrs["group"]
         ic, oc = x.shape[1], y.shape[1]
@@ -213,10 +240,18 @@ class _Builder:
                 self.layer("conv", op, f"{op.name}.group{g}", [xg], yg, window, group=g, groups=groups)
 
 
-def build_layers(graph: Graph) -> LayerGraph:
+def spread_shape(shape: tuple[int, int, int, int], lanes: int) -> tuple[int, int, int, int]:
+    """(n, c, 1, w) with as many elements and the least steps of `lanes` channels x 16 columns."""
+    count = shape[1] * shape[2] * shape[3]
+    widths = [w for w in range(1, count + 1) if count % w == 0]
+    w = min(widths, key=lambda w: (-(-(count // w) // lanes) * -(-w // 16), w))
+    return shape[0], count // w, 1, w
+
+
+def build_layers(graph: Graph, lanes: int = 8) -> LayerGraph:
     """The layers of a Tpu graph. Equal-scale Concat stays a layer of kind "concat"; its inputs become views of its
     output where that is possible (one concat each, no graph input, no alias), so that it costs nothing in DDR."""
-    b = _Builder(graph)
+    b = _Builder(graph, lanes)
     for op in graph.ops:
         b.add(op)
     outputs = []
@@ -224,20 +259,21 @@ def build_layers(graph: Graph) -> LayerGraph:
         t = b.tensor(v)
         t.is_output = True
         outputs.append(t)
+    dense = {t.parent for t in b.all if t.alias and t.parent is not None and t.shape[0] != t.parent.shape[0]}
     for layer in b.layers:
         if layer.kind == "concat":
-            _place_concat(layer)
+            _place_concat(layer, dense)
     inputs = [t for t in b.all if t.is_input]
     return LayerGraph(b.layers, b.all, inputs, outputs, b.cpu_ops, b.cpu_after, b.tensors)
 
 
-def _place_concat(layer: Layer) -> None:
-    """Make the inputs of a concat views of its output."""
+def _place_concat(layer: Layer, dense: set[Tensor]) -> None:
+    """Make the inputs of a concat views of its output; not those of `dense`, whose images must lie one behind the other."""
     offset = 0
     for x in layer.inputs:
         free = x.parent is None and not x.is_input and not x.is_output and layer.inputs.count(x) == 1
         only = sum(c.kind == "concat" for c in x.consumers) == 1
-        if free and only and x.shape[2:] == layer.output.shape[2:]:
+        if free and only and x not in dense and x.shape[2:] == layer.output.shape[2:]:
             x.parent, x.channel_offset = layer.output, offset
         offset += x.shape[1]
 

@@ -67,7 +67,8 @@ class Region:
 @dataclass(eq=False, slots=True)
 class Tile:
     """A region of a tensor in local memory: aligned layout at byte `offset` of a buffer. groups: channel groups per
-    image of the buffer it lies in (its n stride in units of the plane size); itemsize in local memory."""
+    image of the buffer it lies in (its n stride in units of the plane size); itemsize in local memory. width: columns per
+    channel if it holds rows of a matrix (matrix.py), else 0."""
 
     tensor: Tensor
     region: Region
@@ -76,6 +77,7 @@ class Tile:
     plane: int
     groups: int
     itemsize: int = 1
+    width: int = 0
 
     @property
     def addr(self) -> int:
@@ -174,6 +176,12 @@ class Backend(Protocol):
         """Time of moving a tile of that shape between DDR and local memory."""
 
     def weight_cycles(self, size: int) -> float: ...
+
+    def spread(self, columns: int) -> tuple[int, int]:
+        """(channels, columns per channel) of the rows of a matrix in local memory."""
+
+    def matrix_cycles(self, shape: tuple[int, int, int, int]) -> float:
+        """Time of moving that many rows and columns (n, c) of a matrix between DDR and local memory."""
 
     def window(self, layer: Layer) -> Window:
         """The window as the chip does it (a dilated kernel may be spread with zeros)."""

@@ -17,7 +17,7 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
     """Choose groups and tiles, place every buffer in local memory, order transfers and computations.
 
     opt 0: every layer alone; 1, 2, 3: larger groups are tried. Raises DoesNotFitError, UnsupportedError."""
-    layers = build_layers(graph)
+    layers = build_layers(graph, backend.lanes)
     for layer in layers.layers:
         layer.window = backend.window(layer)
     search = Search(layers, backend, opt)

@@ -13,6 +13,7 @@ from functools import partial
 from ..errors import DoesNotFitError
 from .cost import evaluate
 from .layers import Layer, LayerGraph, is_placed
+from .matrix_plans import matrix_plans
 from .plan import Plan, WeightUse, channel_slices, channels_can_be_cut, group_tensors, summing_layer
 from .program import Backend
 from .quick import Quick
@@ -94,7 +95,7 @@ class Search:
         roots = {layer.output for layer in group}
         batch = group[0].output.shape[0]
         for layer in group:
-            if layer.output.shape[0] != batch or (layer.kind == "conv" and layer.groups > 1):
+            if layer.output.shape[0] != batch or layer.kind == "fc" or (layer.kind == "conv" and layer.groups > 1):
                 return False
             for x in layer.inputs:
                 parent = x.parent
@@ -132,6 +133,9 @@ class Search:
         """The plans that look best, evaluated; partial sums where nothing else fits or reading again costs much."""
         if len(group) == 1 and group[0].kind == "concat":
             yield from self.moves(group, limit)
+            return
+        if group[0].kind == "fc":
+            yield from matrix_plans(group[0], self.backend, limit)
             return
         quick = Quick(group, self.backend)
         found = sorted(self.glances(group, quick, limit), key=lambda x: x[0])

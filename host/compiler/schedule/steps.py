@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .layers import Layer, Tensor
+from .matrix import matrix_steps
 from .plan import Plan, WeightUse, channel_slices, group_tensors
 from .program import Backend, Buffer, Compute, Load, Region, Step, Store, Tile, WeightSlice
 from .regions import Interval, needed_of, split, tile_regions
@@ -43,8 +44,10 @@ class StepBuilder:
         self.tiles, self.copies = {}, {}
         if self.plan.sums >= 0:
             self.bottleneck(self.plan.layers[self.plan.sums])
-        elif self.plan.ic_slices:
+        elif self.plan.ic_slices and self.plan.layers[0].kind == "conv":
             self.partial_sums(self.plan.layers[0])
+        elif self.plan.layers[0].kind == "fc":
+            matrix_steps(self, self.plan.layers[0])
         elif len(self.plan.layers) == 1 and self.plan.layers[0].kind == "concat":
             self.moves(self.plan.layers[0])
         else:

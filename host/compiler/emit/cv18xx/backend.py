@@ -10,6 +10,7 @@ from ...chip import Chip
 from ...errors import UnsupportedError
 from ...isa.cv18xx import cost
 from ...schedule.layers import Layer, Tensor, Window
+from .spread import row_bytes, spread
 from .weights import blob_bytes, padded_inputs
 
 MAX_DIM = 4063
@@ -45,8 +46,12 @@ class Cv18xxBackend:
         return blob_bytes(layer, oc, ic, self.lanes)
 
     def channel_step(self, layer: Layer) -> int:
-        """Only convolutions are cut along output channels."""
-        return self.lanes if layer.kind == "conv" else 0
+        """Only convolutions are cut along output channels, and matrices along their columns (so that every execution unit
+        has work)."""
+        return {"conv": self.lanes, "fc": 16 * self.lanes}.get(layer.kind, 0)
+
+    def spread(self, columns: int) -> tuple[int, int]:
+        return spread(columns, self.lanes)
 
     def temp_bytes(self, layer: Layer, shape: tuple[int, int, int, int]) -> int:
         """Add: the high bytes of the 16-bit product; Dequantize: the bytes of one look-up; PRelu: the negative part."""
@@ -68,6 +73,10 @@ class Cv18xxBackend:
             icp = padded_inputs(ic)
             return cost.conv_cycles(chip, n=n, oc=c, oh=h, ow=w, ic=icp, kh=kh, kw=kw, x_stride=sx, double=icp % 2 == 0 and icp >= 4,
                                     ps32=3 if partial else 0)  # fmt: skip
+        if kind == "fc":
+            res_c, res_w = spread(c, self.lanes)
+            return cost.matrix_cycles(chip, rows=n, inner=ic, res_c=res_c, res_w=res_w, quant=True, bias=bool(extra),
+                                      ps32=3 if partial else 0)  # fmt: skip
         if kind in ("depthwise", "avgpool"):
             one = cost.depthwise_cycles(chip, n=n, c=c, oh=h, ow=w, kh=kh, kw=kw, x_stride=sx)
             return one * (1.3 if extra else 1.0)
@@ -107,6 +116,13 @@ class Cv18xxBackend:
         words = n * c * -(-(h * w * e) // 16)
         return max(pieces * units * 64 / self.chip.ddr_bytes_per_cycle, words) + self.chip.tdma_command_cycles
 
+    def matrix_cycles(self, shape: tuple[int, int, int, int]) -> float:
+        """Rows of a matrix: every row is a piece; local memory takes 16 columns at once."""
+        rows, columns = shape[:2]
+        words = rows * row_bytes(columns, self.lanes) // 16 * self.lanes
+        traffic = rows * (columns + (63 if columns % 64 else 0))
+        return max(traffic / self.chip.ddr_bytes_per_cycle, words) + self.chip.tdma_command_cycles
+
     def weight_cycles(self, size: int) -> float:
         """A block of constants: `size` contiguous bytes for every lane."""
         total = size * self.lanes
@@ -135,4 +151,6 @@ class Cv18xxBackend:
 
 def _constant(layer: Layer) -> Any:
     """The part of the op that its cost depends on."""
+    if layer.kind == "fc":
+        return layer.op.operand("bias") is not None
     return len(layer.op.attrs["counts"]) > 1 if layer.kind == "avgpool" else None

@@ -16,6 +16,7 @@ from ...schedule.program import Compute, Region, Tile
 from ...schedule.regions import Interval, needed, reach
 from ...schedule.regions import pads as interval_pads
 from .commands import CommandList
+from .matrix import matrix_operand, rows_operand
 from .operand import Operand, operand
 from .tdma import IN_LOCAL, Tdma
 from .tiu import Tiu
@@ -109,6 +110,21 @@ def conv(e: Emitter, c: Compute) -> None:
             kernel=layer.window.kernel, strides=g.strides, pads=g.pads, dilations=layer.window.dilations,
             relu=layer.op.attrs["do_relu"], partial=c.partial, out_end=end, blob=(base, base + c.weights.size),
         )  # fmt: skip
+
+
+def fully_connected(e: Emitter, c: Compute) -> None:
+    """One quantised matrix multiplication (tiu page 5.11); the bias is the last four rows of the right matrix."""
+    assert c.weights is not None
+    layer, base, (tile, region) = c.layer, e.blob(c), c.ins[0]
+    left, out = rows_operand(tile), rows_operand(c.out)
+    inner = region.shape[1]
+    right = matrix_operand(base, inner, c.out_region.shape[1], e.chip.lanes)
+    e.tiu.matrix(
+        left, right, out, bias=right.span[1] if layer.op.operand("bias") is not None else None,
+        multiplier=layer.op.attrs["multiplier"], shift=layer.op.attrs["shift"], relu=layer.op.attrs["do_relu"],
+        partial=c.partial, last=inner - left.shape[3] * (left.shape[1] - 1), out_end=c.out.buffer.addr + c.out.buffer.size,
+        blob=(base, base + c.weights.size),
+    )  # fmt: skip
 
 
 def depthwise(e: Emitter, c: Compute) -> None:
@@ -243,7 +259,7 @@ def bf16_bits(value: float) -> int:
 
 
 KINDS: dict[str, Callable[[Emitter, Compute], None]] = {
-    "conv": conv, "depthwise": depthwise, "maxpool": max_pool, "avgpool": avg_pool, "add": add, "mul": mul, "requant": requant,
+    "conv": conv, "fc": fully_connected, "depthwise": depthwise, "maxpool": max_pool, "avgpool": avg_pool, "add": add, "mul": mul, "requant": requant,
     "relu": relu, "leaky_relu": leaky_relu, "prelu": prelu, "copy": copy, "quantize": quantize, "dequantize": dequantize,
 }  # fmt: skip
 

@@ -39,6 +39,25 @@ class Tdma:
         f = {"trans_dir": direction, "src_n": n, "src_c": c, "src_h": h, "src_w": w, "dst_c": dc, "dst_h": dh, "dst_w": dw,
              "src_fmt": src_fmt, "dst_fmt": dst_fmt, **more}  # fmt: skip
         f |= self._side("src", src) | self._side("dst", dst)
+        self._send(f, src, dst)
+
+    def load_matrix(self, src: Global, dst: Operand, row_stride: int, columns: int) -> None:
+        """Rows of `columns` bytes, `row_stride` apart, spread over the channels of dst (section 4.6)."""
+        rows, c, _, w = dst.shape
+        f = {"trans_dir": LOAD, "sys_dtype": 1, "src_n": rows, "src_c": rows, "src_h": 1, "src_w": columns,
+             "dst_c": c, "dst_h": 1, "dst_w": w}  # fmt: skip
+        f |= self._side("src", src) | self._side("dst", dst) | {"src_c_stride": row_stride, "src_h_stride": 0}
+        self._send(f, src, dst)
+
+    def store_matrix(self, src: Operand, dst: Global, row_stride: int, columns: int) -> None:
+        """The reverse of `load_matrix`."""
+        rows, c, _, w = src.shape
+        f = {"trans_dir": STORE, "sys_dtype": 1, "src_n": rows, "src_c": c, "src_h": 1, "src_w": w,
+             "dst_c": rows, "dst_h": 1, "dst_w": columns}  # fmt: skip
+        f |= self._side("src", src) | self._side("dst", dst) | {"dst_c_stride": row_stride, "dst_h_stride": 0}
+        self._send(f, src, dst)
+
+    def _send(self, f: dict[str, int], src: Global | Operand, dst: Global | Operand) -> None:
         for key in ("src_h_stride", "dst_h_stride"):
             if not 0 <= f[key] <= 0xFFFF:
                 raise InternalError(f"{key} {f[key]} exceeds 16 bits")

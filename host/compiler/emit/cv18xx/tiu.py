@@ -113,6 +113,25 @@ class Tiu:
               "res0_addr": out.address(self.chip), "opd0_addr": x.address(self.chip)}  # fmt: skip
         self.commands.tiu(f, [x.span], [out.span])
 
+    # ---- matrices
+    def matrix(self, left: Operand, right: Operand, out: Operand, *, bias: int | None, multiplier: int, shift: int,
+               relu: bool, partial: str, last: int, out_end: int, blob: Range) -> None:  # fmt: skip
+        """sat8(relu(Q(left * right + bias, multiplier, shift))) (sections 5.11, 6). bias: address of four rows of bytes;
+        last: valid columns in the last channel of left."""
+        mode = {"only": 0, "first": 2, "middle": 3, "last": 1}[partial]
+        final = mode < 2
+        f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", left.shape)
+        f |= {"opd1_n": right.shape[0], "opd1_c": right.shape[1], "opd1_h": 1, "opd1_w": last}
+        f |= shape_fields("opd2", (1, *out.shape[1:]))
+        f |= dict.fromkeys(("short_res0_str", "short_opd0_str", "short_opd1_str", "short_opd2_str"), 0)
+        f |= {
+            "tsk_typ": 2, "tsk_eu_typ": 0, "tsk_opd_num": 3 if final and bias is not None else 2, "opt_opd2_seg": 0,
+            "opt_chl_quan": int(final), "quan_m": multiplier if final else 0, "opt_res_shift": shift if final else 0,
+            "opt_relu_typ": int(relu and final), "ps32_md": mode, "res0_b_str": out.shape[0] * out.strides[0] if mode else 0,
+            "res0_addr": out.offset, "opd0_addr": left.offset, "opd1_addr": right.offset, "opd2_addr": bias or 0 if final else 0,
+        }  # fmt: skip
+        self.commands.tiu(f, [left.span, blob], [(out.offset, out_end)])
+
     # ---- arithmetic
     def _arith(self, eu: int, out: Operand, a: Operand, b: Operand | int | None, more: Fields, writes: list[Range] | None = None,
                reads: list[Range] | None = None) -> None:  # fmt: skip

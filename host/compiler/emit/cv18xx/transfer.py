@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...schedule.layers import Tensor
 from ...schedule.program import Load, Region, Store
 from .compute import Emitter
+from .matrix import matrix_operand, rows_operand
 from .operand import Operand, operand
 from .tdma import IN_LOCAL, LOAD, STORE, Global
 from .weights import Segment
@@ -34,6 +35,10 @@ def load_tile(e: Emitter, load: Load, places: Places) -> None:
     assert tile is not None
     if tile.tensor.itemsize == 4:
         load_upper_halves(e, load, places)
+        return
+    if tile.width:
+        source = places.of(tile.tensor, tile.region)
+        e.tdma.load_matrix(source, rows_operand(tile), source.strides[0], tile.region.shape[1])
         return
     source, dest = places.of(tile.tensor, tile.region), operand(tile, tile.region, e.chip)
     shape = merge_rows(source, dest, tile.region.shape)
@@ -72,6 +77,10 @@ def load_weights(e: Emitter, load: Load, pieces: list[tuple[Segment, int]]) -> N
     for seg, offset in pieces:
         groups = -(-seg.count // lanes)
         first = addr + seg.offset
+        if load.weights.layer.kind == "fc":
+            right = matrix_operand(first, seg.count, seg.row, lanes)
+            e.tdma.load_matrix(Global(WEIGHT_BASE, offset, (seg.row, seg.row, seg.row)), right, seg.row, seg.row)
+            continue
         span = (first, first + (groups - 1) * seg.stride + seg.row)
         local = Operand((1, seg.count, 1, seg.row), 0, first, (groups * seg.stride, seg.stride, seg.row, 1), span)
         e.tdma.copy(LOAD, Global(WEIGHT_BASE, offset, (seg.nbytes, seg.row, seg.row)), local, (1, seg.count, 1, seg.row))
@@ -83,6 +92,10 @@ def load_weights(e: Emitter, load: Load, pieces: list[tuple[Segment, int]]) -> N
 
 def store(e: Emitter, s: Store, places: Places) -> None:
     """A region of a tile into its tensor."""
+    if s.tile.width:
+        place = places.of(s.tensor, s.region)
+        e.tdma.store_matrix(rows_operand(s.tile), place, place.strides[0], s.region.shape[1])
+        return
     dest, source = places.of(s.tensor, s.region), operand(s.tile, s.region, e.chip)
     shape = merge_rows(dest, source, s.region.shape)
     e.tdma.copy(STORE, source, dest, shape)

@@ -4,6 +4,7 @@ In local memory a slice is one block per lane (hw/cv18xx.md sections 4.2, 4.4), 
 
     convolution      groups x [kh*kw*ic bytes]     padded to 16   groups x [9 (5) bytes: bias, multiplier, shift]
     depthwise        groups x align16(kh*kw)                      groups x [9 (5) bytes]
+    fully connected  rows of the right matrix, then four rows of bias bytes (hw/cv18xx.md section 4.5)
     average pooling  per window count: groups x [5 bytes], padded to 16
 
 In DDR the blocks of the lanes lie one behind the other, so that one command loads a slice. Where that would waste bytes
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from ...schedule.layers import Layer
 from ...schedule.program import WeightSlice
+from .spread import row_bytes
 
 TABLE_BYTES = 1024  # Dequantize: four look-up tables
 
@@ -60,7 +62,14 @@ def blob_bytes(layer: Layer, oc: int, ic: int, lanes: int) -> int:
         return len(layer.op.attrs["counts"]) * align16(groups * 5)
     if layer.kind == "dequantize":
         return TABLE_BYTES
+    if layer.kind == "fc":
+        return (ic + bias_rows(layer)) * row_bytes(oc, lanes)
     return 0
+
+
+def bias_rows(layer: Layer) -> int:
+    """Rows that the bias adds to the right matrix: its four bytes (hw/cv18xx.md section 4.5)."""
+    return 0 if layer.op.operand("bias") is None else 4
 
 
 def parameters(bias: NDArray | None, multiplier: NDArray, shift: NDArray) -> NDArray[np.uint8]:
@@ -98,6 +107,10 @@ def segments(piece: WeightSlice, lanes: int) -> list[tuple[Segment, bytes]]:
     """The loads of a slice with their bytes in DDR."""
     if piece.layer.kind == "dequantize":
         return [(Segment(0, 1, TABLE_BYTES, TABLE_BYTES), dequantize_tables(piece.layer))]
+    if piece.layer.kind == "fc":
+        rows = _matrix(piece)
+        count, columns = rows.shape
+        return [(Segment(0, count, columns, row_bytes(columns, lanes)), rows.tobytes())]
     parts = {"prelu": _prelu, "avgpool": _avgpool}.get(piece.layer.kind, _conv)(piece, lanes)
     channels = parts[0].rows.shape[0]
     groups = -(-channels // lanes)
@@ -153,6 +166,18 @@ def _weight_rows(kind: str, w: NDArray) -> NDArray[np.uint8]:
     rows = np.zeros((oc, kh, kw, padded_inputs(ic)), np.int8)
     rows[..., :ic] = w.transpose(0, 2, 3, 1)
     return rows.reshape(oc, -1).view(np.uint8)
+
+
+def _matrix(piece: WeightSlice) -> NDArray[np.uint8]:
+    """(rows, columns) of a slice of the right matrix; behind its last rows the bias, least significant bytes first."""
+    _, right, bias = piece.layer.op.operands
+    assert right is not None and right.data is not None
+    columns, (k0, k1) = slice(*piece.oc), piece.ic
+    rows = np.ascontiguousarray(right.data[k0:k1, columns]).view(np.uint8)
+    if bias is None or k1 < right.shape[0]:
+        return rows
+    assert bias.data is not None
+    return np.concatenate([rows, np.ascontiguousarray(bias.data[columns], "<i4").view(np.uint8).reshape(-1, 4).T])
 
 
 def _avgpool(piece: WeightSlice, lanes: int) -> list[_Part]:

@@ -1,4 +1,4 @@
-"""Per-channel quantisation of weights and biases.
+"""Quantisation of weights and biases, per channel or (matrices) per tensor.
 
     s_w = max|w| / 127 per channel          w_q = round(w / s_w)
     acc = sum(w_q * x_q) + b_q              b_q = round(b / (s_w * s_in))
@@ -48,6 +48,23 @@ def quantise(w: NDArray[Any], b: NDArray[Any] | None, s_in: float, s_out: float)
     np.clip(w_q, -127, 127, out=w_q)
     m, s = multipliers_and_shifts(s_w * ratio)
     return Quantised(w_q.astype(np.int8).reshape(w.shape), bias, m, s)
+
+
+def quantise_whole(w: NDArray[Any], b: NDArray[Any] | None, s_in: float, s_out: float) -> Quantised:
+    """The same with one scale for all weights w [k, oc]; multiplier and shift are [1]."""
+    most = max(float(w.max(initial=0)), -float(w.min(initial=0)))
+    ratio = s_in / s_out
+    s_w = float(np.clip(most / 127.0, _S_LEAST / ratio, _S_MOST / ratio))
+    bias = None
+    if b is not None and np.any(b):
+        b64 = np.asarray(b, np.float64).reshape(-1)
+        s_w = min(max(s_w, float(np.abs(b64).max()) / (s_in * _BIAS_MOST)), _S_MOST / ratio)
+        bias = np.clip(np.rint(b64 / (s_w * s_in)), -_BIAS_MOST, _BIAS_MOST).astype(np.int32)
+    w_q = np.asarray(w, np.float32) * np.float32(1.0 / s_w)
+    np.rint(w_q, out=w_q)
+    np.clip(w_q, -127, 127, out=w_q)
+    m, s = multipliers_and_shifts(np.array([s_w * ratio]))
+    return Quantised(w_q.astype(np.int8), bias, m, s)
 
 
 def multipliers_and_shifts(
