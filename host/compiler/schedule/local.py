@@ -189,9 +189,9 @@ STRATEGIES = (Strategy(by_size), Strategy(by_size, drain=False), Strategy(by_siz
 LAST_RESORTS = (Strategy(by_area), Strategy(by_life), Strategy(by_life, drain=False, tight=True))
 
 
-def place_group(memory: LocalMemory, steps: list[Step], start: int, times: dict[int, float]) -> None:
+def place_group(memory: LocalMemory, steps: list[Step], start: int, times: dict[int, float]) -> float:
     """Place all buffers of a group whose first step is number `start` by the strategy that gives the shortest time
-    (times: cycles of every action); NoSpaceError leaves the memory as it was."""
+    (times: cycles of every action), which is returned; NoSpaceError leaves the memory as it was."""
     memory.grow(start + len(steps))
     buffers = step_buffers(steps)
     _note_sources(memory, steps)
@@ -220,6 +220,7 @@ def place_group(memory: LocalMemory, steps: list[Step], start: int, times: dict[
     for t, s in enumerate(steps):
         for store in s.stores:
             memory.written.setdefault(store.tensor.root, []).append((start + t, store))
+    return min(t for t, _ in found) if found else group_time(serialise(steps, start), times, memory.size)
 
 
 def place_buffers(memory: LocalMemory, buffers: list[Buffer], strategy: Strategy) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..errors import InternalError
 from ..ir import Graph
 from .layers import Layer, build_layers
@@ -21,23 +23,63 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
     for layer in layers.layers:
         layer.window = backend.window(layer)
     search = Search(layers, backend, opt)
-    plans = search.run()
+    best = settle(search.run(), search, backend)
+    for share in ROUNDS[opt]:
+        best = improve(best, search, backend, share)
+    steps = [s for group in best.groups for s in group]
+    return Program(layers, steps, serialise(steps), [p.layers for p in best.plans], best.plans)
+
+
+MAX_TRIES = 100
+ROUNDS = {0: (), 1: (), 2: (0.85, 0.7), 3: (0.9, 0.8, 0.7, 0.6)}  # shares of the memory a slow group gets when tried again
+SLOW = 1.06  # a group is slow if placement makes it take so many times what its plan promised
+
+
+@dataclass
+class Settled:
+    """Plans whose buffers have places: steps and time of every group."""
+
+    plans: list[Plan]
+    groups: list[list[Step]]
+    times: list[float]
+
+
+def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
+    """Give every buffer a place; groups for which there is none are planned again with less memory."""
     limits: dict[Layer, float] = {}
-    for _ in range(MAX_ROUNDS):
+    for _ in range(MAX_TRIES):
         groups = [[] if p.is_nothing else StepBuilder(p, backend, g).build() for g, p in enumerate(plans)]
-        failed = place(groups, backend)
-        if failed is None:
-            steps = [s for group in groups for s in group]
-            return Program(layers, steps, serialise(steps), [p.layers for p in plans], plans)
-        plans[failed : failed + 1] = smaller(plans[failed], search, limits)
+        times = place(groups, backend)
+        if isinstance(times, list):
+            return Settled(plans, groups, times)
+        plans = [*plans[:times], *smaller(plans[times], search, limits), *plans[times + 1 :]]
     raise InternalError("the buffers of the chosen groups find no place in local memory")
 
 
-MAX_ROUNDS = 100
+def improve(best: Settled, search: Search, backend: Backend, share: float) -> Settled:
+    """Plan slow groups again with a share of the memory they took; keep what is faster."""
+    slow = [not p.is_nothing and t > SLOW * p.cycles for p, t in zip(best.plans, best.times, strict=True)]
+    if not any(slow):
+        return best
+    others = [search.cover(p.layers, p.peak * share) if again else [p] for p, again in zip(best.plans, slow, strict=True)]
+    tried = settle([p for group in others for p in group], search, backend)
+    cost: dict[Layer, float] = {}
+    for p, t in zip(tried.plans, tried.times, strict=True):
+        cost |= dict.fromkeys(p.layers, 0.0) | {p.layers[0]: t}
+    chosen: list[Plan] = []
+    for p, t, again in zip(best.plans, best.times, slow, strict=True):
+        other = [q for q in tried.plans if q.layers[0] in set(p.layers)]
+        better = again and sum(cost[x] for x in p.layers) + SWITCH * (len(other) - 1) < 0.98 * t
+        chosen += other if better else [p]
+    return settle(chosen, search, backend)
 
 
-def place(groups: list[list[Step]], backend: Backend) -> int | None:
-    """Give addresses to the buffers of all groups; the number of the first group that finds no place, else None."""
+SWITCH = 15000.0  # cycles that a boundary between groups costs beyond what group_time sees
+
+
+def place(groups: list[list[Step]], backend: Backend) -> list[float] | int:
+    """Give addresses to the buffers of all groups: the time of every group, or the number of the first that finds no
+    place."""
     start = 0
     for steps in groups:
         for b in step_buffers(steps):
@@ -45,13 +87,14 @@ def place(groups: list[list[Step]], backend: Backend) -> int | None:
         start += len(steps)
     times = set_wanted([s for steps in groups for s in steps], backend)
     memory, start = LocalMemory(backend.local_bytes), 0
+    spent = []
     for g, steps in enumerate(groups):
         try:
-            place_group(memory, steps, start, times)
+            spent.append(place_group(memory, steps, start, times))
         except NoSpaceError:
             return g
         start += len(steps)
-    return None
+    return spent
 
 
 def smaller(plan: Plan, search: Search, limits: dict[Layer, float]) -> list[Plan]:
