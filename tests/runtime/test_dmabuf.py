@@ -139,7 +139,10 @@ def test_our_converter_in_c(c_program, vendor_dir, tmp_path, name):
         for engine in (False, True):
             old = [body for is_tdma, body in before if is_tdma == engine]
             new = [body for is_tdma, body in after if is_tdma == engine]
-            if engine:
-                for body in old:
+            for body in old:  # what a dma buffer does not keep
+                if engine:
                     body[0] = (body[0] | 0x10) & ~12
+                elif model.chip != "cv183x":
+                    for beat in range(7):
+                        body[16 * beat + 15] |= beat << 4
             assert old == new

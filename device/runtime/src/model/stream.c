@@ -97,7 +97,9 @@ static bool restore_tiu(bool cv183x, uint8_t *d, bool last) {
     if (d[16 * beat + 15] >> 4 != beat) {
       return false;
     }
-    d[16 * beat + 15] &= 15;
+    if (cv183x) { /* the compilers' streams for the others carry the numbers, too */
+      d[16 * beat + 15] &= 15;
+    }
   }
   if (last) {
     d[0] &= (uint8_t)~2;
