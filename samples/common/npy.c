@@ -87,7 +87,7 @@ bool npy_load(Array *a, const char *path) {
   return good;
 }
 
-bool npy_save(const Array *a, const char *path) {
+unsigned char *npy_bytes(const Array *a, size_t *size) {
   char header[256], shape[160] = "";
   size_t bytes = a->size;
   for (int i = 0, at = 0; i < a->rank; i++) {
@@ -98,13 +98,25 @@ bool npy_save(const Array *a, const char *path) {
   int n = snprintf(header, sizeof header,
                    "{'descr': '%c%c%zu', 'fortran_order': False, 'shape': (%s), }",
                    a->size == 1 ? '|' : '<', a->kind, a->size, shape);
-  int padded = (n + 1 + 10 + 63) / 64 * 64 - 10;
+  int padded = (n + 1 + 10 + 63) / 64 * 64 - 10; /* header and line break: a multiple of 64 */
+  unsigned char *file = malloc(10 + (size_t)padded + bytes + 1);
+  if (!file) return NULL;
+  memcpy(file, MAGIC "\x01\x00", 8);
+  file[8] = (unsigned char)(padded & 0xFF);
+  file[9] = (unsigned char)(padded >> 8);
+  snprintf((char *)file + 10, (size_t)padded + 1, "%-*s\n", padded - 1, header);
+  memcpy(file + 10 + padded, a->data, bytes);
+  *size = 10 + (size_t)padded + bytes;
+  return file;
+}
+
+bool npy_save(const Array *a, const char *path) {
+  size_t size = 0;
+  unsigned char *bytes = npy_bytes(a, &size);
+  if (!bytes) return fail("%s: no memory", path);
   FILE *file = fopen(path, "wb");
+  bool good = file && fwrite(bytes, 1, size, file) == size;
+  free(bytes);
   if (!file) return fail("%s: can not be written", path);
-  fwrite(MAGIC "\x01\x00", 1, 8, file);
-  fputc(padded & 0xFF, file);
-  fputc(padded >> 8, file);
-  fprintf(file, "%-*s\n", padded - 1, header);
-  bool good = fwrite(a->data, 1, bytes, file) == bytes;
   return fclose(file) == 0 && good ? true : fail("%s: could not be written completely", path);
 }

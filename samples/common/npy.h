@@ -22,6 +22,9 @@ bool npy_load(Array *array, const char *path);
 /* Read from memory; `name` is for messages. The data are copied. */
 bool npy_parse(Array *array, const unsigned char *file, size_t size, const char *name);
 
+/* The file as bytes (malloc), NULL without memory. */
+unsigned char *npy_bytes(const Array *array, size_t *size);
+
 /* Write a file. False after a message. */
 bool npy_save(const Array *array, const char *path);
 

@@ -64,14 +64,20 @@ float tensor_value(const CVI_TENSOR *t, size_t i) {
   return 0;
 }
 
-bool save_tensor(const CVI_TENSOR *t, const char *path) {
+bool tensor_array(Array *array, const CVI_TENSOR *t) {
   static const struct {
     char kind;
     size_t size;
   } types[] = {{'f', 4}, {'i', 4}, {'u', 4}, {'u', 2}, {'i', 2}, {'u', 2}, {'i', 1}, {'u', 1}};
   if ((unsigned)t->fmt >= sizeof types / sizeof types[0])
-    return fail("%s: tensor %s has the unknown data type %d", path, t->name, (int)t->fmt);
-  Array a = {types[t->fmt].kind, types[t->fmt].size, 4, {0}, 0, t->sys_mem};
-  for (int i = 0; i < 4; i++) a.shape[i] = (size_t)t->shape.dim[i];
-  return npy_save(&a, path);
+    return fail("tensor %s has the unknown data type %d", t->name, (int)t->fmt);
+  *array = (Array){types[t->fmt].kind, types[t->fmt].size, 4, {0}, 0, t->sys_mem};
+  for (int i = 0; i < 4; i++) array->shape[i] = (size_t)t->shape.dim[i];
+  array->bytes = t->count * array->size;
+  return true;
+}
+
+bool save_tensor(const CVI_TENSOR *t, const char *path) {
+  Array array;
+  return tensor_array(&array, t) && npy_save(&array, path);
 }
