@@ -105,6 +105,7 @@ def push_many(
     items: Sequence[Item],
     progress: Progress | None = None,
     wait: float = 0,
+    take_over: bool = False,
 ) -> list[Report]:
     """Push to several boards at once. A failure stands in its report; the others go on."""
 
@@ -115,7 +116,7 @@ def push_many(
 
         try:
             with connect(board) as link:
-                return push(link, items, labelled, wait)
+                return push(link, items, labelled, wait, take_over)
         except TpuforgeError as e:
             return Report(board.name, error=e)
 

@@ -21,6 +21,9 @@ COMMANDS = {
     "npz_tool": ("npz_tool", "compare and show arrays"),
     "cvimodel_tool": ("cvimodel_tool", "show what is inside a .cvimodel"),
     "model_tool": ("model_tool", "show what is inside a model file"),
+    "evb": ("evb", "boards: push, run, console, doctor, bench, a virtual board"),
+    "deploy": ("deploy", "push a compiled model to a board and run a sample with it"),
+    "build_runtime": ("build_runtime", "runtime and samples for a board, laid out as its SDK"),
     "disasm": ("disasm", "print every TPU command of a .cvimodel"),
 }
 
