@@ -10,6 +10,7 @@ from ...chip import Chip
 from ...errors import UnsupportedError
 from ...isa.cv18xx import cost
 from ...schedule.layers import Layer, Tensor, Window
+from .boundary import quantize_temp
 from .spread import row_bytes, spread
 from .weights import blob_bytes, padded_inputs
 
@@ -39,8 +40,8 @@ class Cv18xxBackend:
         return align16(h * w * itemsize)
 
     def local_itemsize(self, tensor: Tensor) -> int:
-        """float32 inputs are loaded as bf16 (their upper halves); float32 outputs are assembled as 4 bytes."""
-        return 2 if tensor.itemsize == 4 and tensor.producer is None else tensor.itemsize
+        """Elements are as long in local memory as in DDR."""
+        return tensor.itemsize
 
     def weight_bytes(self, layer: Layer, oc: int, ic: int) -> int:
         return blob_bytes(layer, oc, ic, self.lanes)
@@ -54,8 +55,11 @@ class Cv18xxBackend:
         return spread(columns, self.lanes)
 
     def temp_bytes(self, layer: Layer, shape: tuple[int, int, int, int]) -> int:
-        """Add: the high bytes of the 16-bit product; Dequantize: the bytes of one look-up; PRelu: the negative part."""
+        """Add: the high bytes of the 16-bit product; Dequantize: the bytes of one look-up; PRelu: the negative part;
+        Quantize: bf16 planes."""
         n, c, h, w = shape
+        if layer.kind == "quantize":
+            return quantize_temp(-(-c // self.lanes), h, w)
         if layer.kind in ("add", "prelu", "dequantize"):
             return n * -(-c // self.lanes) * align16(h * w)
         return 0
@@ -91,7 +95,10 @@ class Cv18xxBackend:
         if kind == "prelu":
             return 3 * arith("max") + cost.depthwise_cycles(chip, n=n, c=c, oh=h, ow=w, kh=1, kw=1)
         if kind == "quantize":
-            return arith("mul", bf16=True) + chip.tdma_command_cycles + n * -(-c // self.lanes) * self.lanes * math.ceil(h * w / 16)
+            product = cost.matrix_cycles(chip, rows=1, inner=3, res_c=c, res_w=h * w, bf16=True, ps32=2)
+            moves = 2 * (chip.tdma_command_cycles + c * math.ceil(h * w / 8))
+            return (n * (product + moves) + arith("copy") + arith("copy", bf16=True) + arith("and") + arith("mul", bf16=True)
+                    + arith("xor"))  # fmt: skip
         if kind == "dequantize":
             return 4 * (cost.lookup_cycles(chip, n=n, c=c, h=h, w=w) + arith("copy"))
         return arith("copy" if kind == "copy" else "max")

@@ -17,7 +17,7 @@ from .backend import Cv18xxBackend
 from .commands import CommandList
 from .compute import Emitter
 from .transfer import Places, load_tile, load_weights, store
-from .weights import Segment, segments
+from .weights import Segment, compressed, segments
 
 IO_NUMBERS = range(3, 8)
 DTYPES = {"f32": f.DType.FP32, "i8": f.DType.INT8, "u8": f.DType.UINT8, "bf16": f.DType.BF16, "i32": f.DType.INT32}
@@ -33,13 +33,14 @@ class Compiled:
     stream: bytes
 
 
-def compile_graph(graph: Graph, chip: Chip, *, opt: int = 2, weight_map: WeightMap | None = None,
+def compile_graph(graph: Graph, chip: Chip, *, opt: int = 2, weight_map: WeightMap | None = None, compress_weight: bool = True,
                   compiler_version: str = "", build_time: str | None = None) -> Compiled:  # fmt: skip
-    """Compile a Tpu graph of this chip. weight_map: places of constants of an earlier file to share.
+    """Compile a Tpu graph of this chip. weight_map: places of constants of an earlier file to share; compress_weight:
+    store constants as streams that the TDMA decompresses, where that is shorter.
 
     Raises UnsupportedError, DoesNotFitError."""
     program = schedule(graph, Cv18xxBackend(chip), opt)
-    offsets, weights, section, new_map = _constants(program, chip, weight_map)
+    offsets, weights, section, new_map = _constants(program, chip, weight_map, compress_weight)
     places, shared, private = _places(graph, program)
     stream = _emit(program, chip, places, offsets)
     tensors = _tensors(graph, program, places)
@@ -62,7 +63,8 @@ def _key(piece: WeightSlice) -> tuple:
     return (piece.layer, piece.oc, piece.ic)
 
 
-def _constants(program: Program, chip: Chip, known: WeightMap | None) -> tuple[dict, list[f.Weight], bytes, WeightMap]:
+def _constants(program: Program, chip: Chip, known: WeightMap | None,
+               compress: bool) -> tuple[dict, list[f.Weight], bytes, WeightMap]:  # fmt: skip
     """(segments and offsets of every slice, weight_map entries, weight section, map for the next file)."""
     slices: dict[tuple, WeightSlice] = {}
     for action in program.actions:
@@ -73,6 +75,8 @@ def _constants(program: Program, chip: Chip, known: WeightMap | None) -> tuple[d
     for key, piece in slices.items():
         parts[key] = []
         for k, (segment, data) in enumerate(segments(piece, chip.lanes)):
+            if compress and piece.layer.kind != "dequantize":
+                segment, data = compressed(segment, data)
             name = f"{piece.layer.name}_{('weight', 'param')[k > 0]}{k or ''}_{piece.oc[0]}_{piece.ic[0]}"
             items.append((name, data))
             parts[key].append((name, segment))

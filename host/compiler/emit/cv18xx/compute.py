@@ -15,10 +15,11 @@ from ...schedule.layers import Layer
 from ...schedule.program import Compute, Region, Tile
 from ...schedule.regions import Interval, needed, reach
 from ...schedule.regions import pads as interval_pads
+from .boundary import quantize
 from .commands import CommandList
 from .matrix import matrix_operand, rows_operand
 from .operand import Operand, operand
-from .tdma import IN_LOCAL, Tdma
+from .tdma import Tdma
 from .tiu import Tiu
 from .weights import align16, padded_inputs, parameter_bytes, weights_part
 
@@ -235,13 +236,6 @@ def copy(e: Emitter, c: Compute) -> None:
     e.tiu.copy(out, x)
 
 
-def quantize(e: Emitter, c: Compute) -> None:
-    """bf16 multiplication in place, then the TDMA's conversion inside local memory (hw/cv18xx-quant.md section 3)."""
-    out, (x,) = e.operands(c)
-    e.tiu.multiply_bf16(x, x, bf16_bits(c.layer.op.attrs["inv_scale"]))
-    e.tdma.copy(IN_LOCAL, x, out, out.shape, src_fmt=2, dst_fmt=1, int8_sign=1)
-
-
 def dequantize(e: Emitter, c: Compute) -> None:
     """Byte k of every float32 result is a look-up in table k, moved to every fourth byte."""
     out, (x,) = e.operands(c)
@@ -250,12 +244,6 @@ def dequantize(e: Emitter, c: Compute) -> None:
         e.tiu.look_up(t, x, base + 256 * k)
         place = Operand(out.shape, out.lane, out.offset + k, out.strides, (out.span[0], out.span[1]))
         e.tiu.copy(place, t)
-
-
-def bf16_bits(value: float) -> int:
-    """The bf16 nearest (even) to float32(value), as its pattern."""
-    bits = int(np.float32(value).view(np.uint32))
-    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
 
 
 KINDS: dict[str, Callable[[Emitter, Compute], None]] = {

@@ -41,11 +41,18 @@ class Tdma:
         f |= self._side("src", src) | self._side("dst", dst)
         self._send(f, src, dst)
 
-    def load_matrix(self, src: Global, dst: Operand, row_stride: int, columns: int) -> None:
+    def fill(self, dst: Operand, shape: Shape, value: int, fmt: int) -> None:
+        """Elements of local memory := value, a byte (fmt 1) or 16 bits (fmt 2) (section 4.5)."""
+        n, c, h, w = shape
+        f = {"trans_dir": LOAD, "spec_func": 4, "src_n": n, "dst_c": c, "dst_h": h, "dst_w": w, "src_fmt": fmt, "dst_fmt": fmt,
+             "const_val": value, **self._side("dst", dst)}  # fmt: skip
+        self.commands.tdma(f, [], [dst.span])
+
+    def load_matrix(self, src: Global, dst: Operand, row_stride: int, columns: int, **more: int) -> None:
         """Rows of `columns` bytes, `row_stride` apart, spread over the channels of dst (section 4.6)."""
         rows, c, _, w = dst.shape
         f = {"trans_dir": LOAD, "sys_dtype": 1, "src_n": rows, "src_c": rows, "src_h": 1, "src_w": columns,
-             "dst_c": c, "dst_h": 1, "dst_w": w}  # fmt: skip
+             "dst_c": c, "dst_h": 1, "dst_w": w, **more}  # fmt: skip
         f |= self._side("src", src) | self._side("dst", dst) | {"src_c_stride": row_stride, "src_h_stride": 0}
         self._send(f, src, dst)
 

@@ -9,6 +9,8 @@ from .operand import Operand
 
 Fields = dict[str, int]
 STRIDES = ("n", "c", "h", "w")
+UNSIGNED: Fields = {"opt_res0_sign": 0, "opt_opd0_sign": 0, "opt_opd1_sign": 0, "opt_shift_typ": 0}
+BF16_FIELDS: Fields = {"opd_typ": 1, **UNSIGNED, "opt_opd2_sign": 0}
 
 
 def shape_fields(name: str, shape: tuple[int, int, int, int]) -> Fields:
@@ -132,6 +134,21 @@ class Tiu:
         }  # fmt: skip
         self.commands.tiu(f, [left.span, blob], [(out.offset, out_end)])
 
+    def matrix_bf16_to_fp32(self, left: Operand, right: Operand, out: Operand) -> None:
+        """left * right in bf16, the fp32 sums as two planes of 16 bits, high halves first (sections 4, 5.11, 6).
+
+        left: (rows, 1, 1, K); out: (rows, c, 1, w), its two planes rows * n stride apart."""
+        f = common_fields() | BF16_FIELDS | shape_fields("res0", out.shape) | shape_fields("opd0", left.shape)
+        f |= {"opd1_n": right.shape[0], "opd1_c": right.shape[1], "opd1_h": 1, "opd1_w": left.shape[3]}
+        f |= shape_fields("opd2", (1, *out.shape[1:]))
+        f |= dict.fromkeys(("short_res0_str", "short_opd0_str", "short_opd1_str", "short_opd2_str"), 0)
+        f |= {
+            "tsk_typ": 2, "tsk_eu_typ": 0, "tsk_opd_num": 2, "opt_opd2_seg": 0, "ps32_md": 2,
+            "res0_b_str": out.shape[0] * out.strides[0], "res0_addr": out.offset, "opd0_addr": left.offset,
+            "opd1_addr": right.offset, "opd2_addr": 0,
+        }  # fmt: skip
+        self.commands.tiu(f, [left.span, right.span], [out.span])
+
     # ---- arithmetic
     def _arith(self, eu: int, out: Operand, a: Operand, b: Operand | int | None, more: Fields, writes: list[Range] | None = None,
                reads: list[Range] | None = None) -> None:  # fmt: skip
@@ -175,19 +192,27 @@ class Tiu:
     def minimum(self, out: Operand, a: Operand, b: Operand | int) -> None:
         self._arith(5, out, a, b, {})
 
-    def bit_or(self, out: Operand, a: Operand, b: Operand) -> None:
-        signs = dict.fromkeys(("opt_res0_sign", "opt_opd0_sign", "opt_opd1_sign", "opt_shift_typ"), 0)
-        self._arith(8, out, a, b, signs)
+    def bit_and(self, out: Operand, a: Operand, b: Operand | int) -> None:
+        self._arith(7, out, a, b, UNSIGNED)
+
+    def bit_or(self, out: Operand, a: Operand, b: Operand | int) -> None:
+        self._arith(8, out, a, b, UNSIGNED)
+
+    def bit_xor(self, out: Operand, a: Operand, b: Operand | int) -> None:
+        self._arith(9, out, a, b, UNSIGNED)
 
     def copy(self, out: Operand, a: Operand) -> None:
         """Bytes from one place to another, any strides and start lanes (section 5.2)."""
-        signs = dict.fromkeys(("opt_res0_sign", "opt_opd0_sign", "opt_opd1_sign", "opt_shift_typ"), 0)
-        self._arith(10, out, a, None, {"tsk_opd_num": 1, **signs})
+        self._arith(10, out, a, None, {"tsk_opd_num": 1, **UNSIGNED})
 
-    def multiply_bf16(self, out: Operand, a: Operand, constant: int) -> None:
-        """bf16 a * bf16 constant (pattern) (sections 4, 5.1)."""
-        signs = dict.fromkeys(("opt_res0_sign", "opt_opd0_sign", "opt_opd1_sign", "opt_opd2_sign", "opt_shift_typ"), 0)
-        self._arith(0, out, a, 0, {"opd_typ": 1, **signs, "opd1_addr": constant})
+    def copy_bf16(self, out: Operand, a: Operand) -> None:
+        """2-byte elements; denormals become 0, infinity and NaN 0x7F7F (sections 4, 5.2)."""
+        self._arith(10, out, a, None, {"tsk_opd_num": 1, **BF16_FIELDS})
+
+    def multiply_bf16(self, out: Operand, a: Operand, b: Operand | int) -> None:
+        """bf16 a * b, or * the bf16 constant with pattern b (sections 4, 5.1)."""
+        more = BF16_FIELDS if isinstance(b, Operand) else BF16_FIELDS | {"opd1_addr": b}
+        self._arith(0, out, a, b if isinstance(b, Operand) else 0, more)
 
     def look_up(self, out: Operand, a: Operand, table: int) -> None:
         """out = table[a & 255], 8 bit; both tensors aligned (section 5.4)."""

@@ -33,9 +33,6 @@ def load_tile(e: Emitter, load: Load, places: Places) -> None:
     """A region of a tensor into its tile."""
     tile = load.tile
     assert tile is not None
-    if tile.tensor.itemsize == 4:
-        load_upper_halves(e, load, places)
-        return
     if tile.width:
         source = places.of(tile.tensor, tile.region)
         e.tdma.load_matrix(source, rows_operand(tile), source.strides[0], tile.region.shape[1])
@@ -54,21 +51,6 @@ def merge_rows(place: Global, local: Operand, shape: tuple[int, int, int, int]) 
     return n, c, h, w
 
 
-def load_upper_halves(e: Emitter, load: Load, places: Places) -> None:
-    """float32 in DDR -> bf16 in local memory by truncation: 2-byte elements at offset 2 with a stride of 4
-    (hw/cv18xx-quant.md section 3). One command per image: n, c, h of the command are rows, channels, columns."""
-    tile = load.tile
-    assert tile is not None
-    dest = operand(tile, tile.region, e.chip)
-    _, c, h, w = tile.region.shape
-    for i in range(tile.region.n[0], tile.region.n[1]):
-        source = places.of(tile.tensor, Region((i, i + 1), *tuple(getattr(tile.region, d) for d in "chw")))
-        offset = dest.offset + (i - tile.region.n[0]) * dest.strides[0]
-        g = Global(source.base, source.offset + 2, (source.strides[2], source.strides[1], 4))
-        local = Operand((h, c, w, 1), dest.lane, offset, (dest.strides[2], dest.strides[1], 2, 2), dest.span)
-        e.tdma.copy(LOAD, g, local, (h, c, w, 1), src_fmt=2, dst_fmt=2)
-
-
 def load_weights(e: Emitter, load: Load, pieces: list[tuple[Segment, int]]) -> None:
     """The segments of a slice of constants, each from its offset in the weight section; tables lie in DDR once and are
     copied from lane 0 to the other lanes."""
@@ -77,13 +59,14 @@ def load_weights(e: Emitter, load: Load, pieces: list[tuple[Segment, int]]) -> N
     for seg, offset in pieces:
         groups = -(-seg.count // lanes)
         first = addr + seg.offset
+        packed = {"compress_en": 1, "cmprs_fmt": 1} if seg.compressed else {}
         if load.weights.layer.kind == "fc":
             right = matrix_operand(first, seg.count, seg.row, lanes)
-            e.tdma.load_matrix(Global(WEIGHT_BASE, offset, (seg.row, seg.row, seg.row)), right, seg.row, seg.row)
+            e.tdma.load_matrix(Global(WEIGHT_BASE, offset, (seg.row, seg.row, seg.row)), right, seg.row, seg.row, **packed)
             continue
         span = (first, first + (groups - 1) * seg.stride + seg.row)
         local = Operand((1, seg.count, 1, seg.row), 0, first, (groups * seg.stride, seg.stride, seg.row, 1), span)
-        e.tdma.copy(LOAD, Global(WEIGHT_BASE, offset, (seg.nbytes, seg.row, seg.row)), local, (1, seg.count, 1, seg.row))
+        e.tdma.copy(LOAD, Global(WEIGHT_BASE, offset, (seg.nbytes, seg.row, seg.row)), local, (1, seg.count, 1, seg.row), **packed)
         if load.weights.layer.kind == "dequantize" and lanes > 1:
             one = Operand((1, 1, lanes - 1, seg.row), 0, first, (0, 0, 0, 1), span)
             rest = Operand((1, lanes - 1, 1, seg.row), 1, first, local.strides, span)

@@ -14,13 +14,15 @@ loaded by one command each; the TDMA deals the channels out to the lanes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...isa.cv18xx.compress import compress_int8, compressed_int8_size
 from ...schedule.layers import Layer
 from ...schedule.program import WeightSlice
+from .boundary import quantize_factors
 from .spread import row_bytes
 
 TABLE_BYTES = 1024  # Dequantize: four look-up tables
@@ -62,6 +64,8 @@ def blob_bytes(layer: Layer, oc: int, ic: int, lanes: int) -> int:
         return len(layer.op.attrs["counts"]) * align16(groups * 5)
     if layer.kind == "dequantize":
         return TABLE_BYTES
+    if layer.kind == "quantize":
+        return 16
     if layer.kind == "fc":
         return (ic + bias_rows(layer)) * row_bytes(oc, lanes)
     return 0
@@ -82,16 +86,29 @@ def parameters(bias: NDArray | None, multiplier: NDArray, shift: NDArray) -> NDA
 
 @dataclass(frozen=True)
 class Segment:
-    """One load: `count` rows of `row` contiguous bytes, row i to lane i mod L, place i div L at `stride` bytes."""
+    """One load: `count` rows of `row` contiguous bytes, row i to lane i mod L, place i div L at `stride` bytes.
+    compressed: in DDR they are a stream that the TDMA decompresses (hw/cv18xx-tdma.md section 6)."""
 
     offset: int  # in the block of the lane
     count: int
     row: int
     stride: int
+    compressed: bool = False
 
     @property
     def nbytes(self) -> int:
         return self.count * self.row
+
+
+def compressed(segment: Segment, data: bytes) -> tuple[Segment, bytes]:
+    """The segment as a compressed stream where that is clearly shorter."""
+    if len(data) < LEAST_COMPRESSED or compressed_int8_size(data) > WORTH_COMPRESSING * len(data):
+        return segment, data
+    return replace(segment, compressed=True), compress_int8(data)
+
+
+LEAST_COMPRESSED = 1024  # bytes; shorter streams only grow
+WORTH_COMPRESSING = 0.99
 
 
 @dataclass(frozen=True)
@@ -107,6 +124,9 @@ def segments(piece: WeightSlice, lanes: int) -> list[tuple[Segment, bytes]]:
     """The loads of a slice with their bytes in DDR."""
     if piece.layer.kind == "dequantize":
         return [(Segment(0, 1, TABLE_BYTES, TABLE_BYTES), dequantize_tables(piece.layer))]
+    if piece.layer.kind == "quantize":
+        factors = quantize_factors(piece.layer)
+        return [(Segment(0, 1, len(factors), len(factors)), factors)]
     if piece.layer.kind == "fc":
         rows = _matrix(piece)
         count, columns = rows.shape
