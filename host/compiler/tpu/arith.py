@@ -118,12 +118,21 @@ def bf16_mul(a: NDArray[np.uint16], b: NDArray[np.uint16]) -> NDArray[np.uint16]
     return np.where(bad | ((r & 0x7F80) == 0x7F80), np.uint16(0x7F7F), r).astype(np.uint16)
 
 
-def f32_add_truncated(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """fp32 sum rounded towards zero (section 4), for finite values of the same sign (the float64
-    sum of two such can not round up to a float32)."""
-    total = a.astype(np.float64) + b.astype(np.float64)
+def f32_add_truncated(a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
+    """fp32 sum rounded towards zero (section 4), for finite sums; nothing is flushed.
+
+    The float64 sum has its own rounding error, which is computed exactly and decides where the
+    float64 sum is a float32.
+    """
+    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    total = x + y
+    back = total - x
+    error = (x - (total - back)) + (y - back)
     nearest = total.astype(np.float32)
-    return np.where(np.abs(nearest) > np.abs(total), np.nextafter(nearest, np.float32(0)), nearest)
+    beyond = total - nearest
+    beyond = np.where(beyond == 0, error, beyond)
+    outward = (beyond * np.sign(nearest)) < 0
+    return np.where(outward, np.nextafter(nearest, np.float32(0)), nearest)
 
 
 def int8_from_bf16(pattern: ArrayLike) -> NDArray[np.int8]:
@@ -131,6 +140,25 @@ def int8_from_bf16(pattern: ArrayLike) -> NDArray[np.int8]:
     section 5.2)."""
     x = np.nan_to_num(f32_from_bf16(pattern), nan=0.0, posinf=1e9, neginf=-1e9)
     return np.clip(np.rint(x), -128, 127).astype(np.int8)
+
+
+QUANTISE_HALF = 153 * 215 / 256 - 128  # 0.49609375: a product of two bf16 numbers next to 128.5
+
+
+def quantise_f32_tpu(x: ArrayLike, factor: float) -> NDArray[np.int8]:
+    """clamp(floor(x16 * k + 0.49609375), -128, 127), every step exact: x16 = x truncated to 16
+    significant bits, k = bf16_rne(factor). The quantisation of chips without CPU routines
+    (emit/cv18xx/boundary.py); 0.45 % of the results differ from those of quantise_f32, by 1.
+    Denormal x: 0; infinite, NaN or |x16 * k| >= 2^128: 127.
+    """
+    k = float(f32_from_bf16(bf16_from_f32(np.float32(factor))).item())
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    exponent = bits >> 23 & 0xFF
+    x16 = np.where(exponent == 0, np.uint32(0), bits & np.uint32(0xFFFFFF00)).view(np.float32)
+    with np.errstate(all="ignore"):
+        y = x16.astype(np.float64) * k
+        bad = (exponent == 0xFF) | (np.abs(y) >= 2.0**128)
+    return np.clip(np.floor(np.where(bad, 127.0, y) + QUANTISE_HALF), -128, 127).astype(np.int8)
 
 
 def quantise_f32(x: ArrayLike, factor: float) -> NDArray[np.int8]:

@@ -45,8 +45,8 @@ class Quantize(TpuOp):
     """f32 -> i8. inv_scale = f32(127 / threshold), scale of the result = threshold / 127.
 
     engine "cpu": clamp(round_half_away(f32(x * inv_scale)), -128, 127), the routine `quant`
-    engine "tpu": int8_rne_saturated(bf16_mul(upper half of x, bf16_rne(inv_scale))),
-                  hw/cv18xx-quant.md section 3
+    engine "tpu": clamp(floor(x16 * k + 0.49609375), -128, 127), k = bf16_rne(inv_scale), x16 = x
+                  truncated to 16 significant bits, all exact (arith.quantise_f32_tpu)
     """
 
     operand_names = ("x",)
@@ -62,8 +62,7 @@ class Quantize(TpuOp):
     def reference(self, x: Any) -> NDArray[np.int8]:
         if self.engine == "cpu":
             return arith.quantise_f32(x, self.inv_scale)
-        factor = arith.bf16_from_f32(np.float32(self.inv_scale))
-        return arith.int8_from_bf16(arith.bf16_mul(arith.bf16_truncated(x), factor))
+        return arith.quantise_f32_tpu(x, self.inv_scale)
 
 
 @register
