@@ -6,20 +6,39 @@
 
 #include "kernels.h"
 
-static int cpu_has(const kernel_set *k) {
 #if defined(__x86_64__)
-    if (k == &kernels_avx2) {
-        return __builtin_cpu_supports("avx2");
-    }
-    if (k == &kernels_avx512vnni) {
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
-               __builtin_cpu_supports("avx512vbmi2");
-    }
-#endif
-    return k == &kernels_scalar;
+#include <cpuid.h>
+
+/* Extended control register 0: which register states the system saves. */
+static uint64_t saved_states(void) {
+    uint32_t lo, hi;
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return (uint64_t)hi << 32 | lo;
 }
+
+/* By cpuid and not by the compiler's __builtin_cpu_supports, which needs a runtime that some
+ * toolchains lack. */
+static int cpu_has(const kernel_set *k) {
+    uint32_t a, b, c, d, max_leaf = __get_cpuid_max(0, NULL);
+    if (k == &kernels_scalar) {
+        return 1;
+    }
+    if (max_leaf < 7 || !__get_cpuid(1, &a, &b, &c, &d) || !(c >> 27 & 1)) { /* OSXSAVE */
+        return 0;
+    }
+    const uint64_t states = saved_states();
+    __cpuid_count(7, 0, a, b, c, d);
+    const int avx2 = (states & 6) == 6 && (b >> 5 & 1);
+    if (k == &kernels_avx2) {
+        return avx2;
+    }
+    const uint32_t fdqbwvl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* ebx: F, DQ, BW, VL */
+    const uint32_t extra = 1u << 1 | 1u << 6 | 1u << 11;                /* ecx: VBMI, VBMI2, VNNI */
+    return avx2 && (states & 0xE6) == 0xE6 && (b & fdqbwvl) == fdqbwvl && (c & extra) == extra;
+}
+#else
+static int cpu_has(const kernel_set *k) { return k == &kernels_scalar; }
+#endif
 
 static const kernel_set *choose(void) {
     static const kernel_set *const sets[] = {

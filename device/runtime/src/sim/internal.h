@@ -13,8 +13,8 @@
 #define PAD_BYTES 256u                 /* readable slack behind local memory and scratch areas */
 #define DDR_START_A UINT64_C(0x100000000)
 #define MAX_SCRATCH (UINT64_C(96) << 20) /* larger expansions use the direct (slow) loops */
-#define MAX_COMMAND_WORK (UINT64_C(1) << 37)
-#define MAX_STREAM_WORK (UINT64_C(1) << 43)
+#define MAX_COMMAND_WORK (UINT64_C(1) << 33)
+#define MAX_STREAM_WORK (UINT64_C(1) << 41)
 
 typedef struct {
     const char *name;
@@ -138,7 +138,7 @@ struct tpu_program {
 struct tpu_sim {
     const chip_info *chip;
     uint8_t *lmem; /* lanes * 32768 bytes, then PAD_BYTES */
-    uint8_t *scratch;
+    uint8_t *scratch_block, *scratch; /* as allocated; 64-byte aligned */
     uint8_t *shadow; /* like lmem, allocated when needed */
     size_t scratch_size;
 };

@@ -29,7 +29,7 @@ int tpu_sim_create(const char *chip, tpu_sim **out) {
 void tpu_sim_destroy(tpu_sim *s) {
     if (s) {
         free(s->lmem);
-        free(s->scratch);
+        free(s->scratch_block);
         free(s->shadow);
         free(s);
     }
@@ -58,15 +58,14 @@ static int grow_scratch(tpu_sim *s, size_t need) {
     if (need <= s->scratch_size) {
         return TPU_SIM_OK;
     }
-    free(s->scratch);
+    free(s->scratch_block);
     s->scratch_size = 0;
-    const size_t size = (need + 4095) & ~(size_t)4095;
-    s->scratch = aligned_alloc(64, size);
-    if (!s->scratch) {
+    s->scratch_block = calloc(1, need + 64 + PAD_BYTES);
+    if (!s->scratch_block) {
         return TPU_SIM_NOMEM;
     }
-    memset(s->scratch, 0, size);
-    s->scratch_size = size;
+    s->scratch = s->scratch_block + (64 - (uintptr_t)s->scratch_block % 64);
+    s->scratch_size = need;
     return TPU_SIM_OK;
 }
 
