@@ -20,11 +20,13 @@ Per image, tile of c x h x w, p = bytes of a bf16 plane (temporary: planes lo, h
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...errors import InternalError
+from ...schedule.plan import channel_slices
 from ...schedule.program import Compute
 from .operand import Operand
 from .tdma import IN_LOCAL
@@ -67,38 +69,68 @@ def bf16_bits(value: float) -> int:
 
 
 def quantize(e: Emitter, c: Compute) -> None:
-    """See the module. The loaded tile is used up."""
+    """See the module. The loaded tile is used up. Each image in two parts of its channels, so that the engines overlap."""
     out, (x,) = e.operands(c)
-    n, channels, h, w = out.shape
     if c.ins[0][0].region != c.ins[0][1] or x.lane or out.lane:
         raise InternalError(f"{c.layer.name}: the float tile is shared")
-    groups, p = -(-channels // e.chip.lanes), align16(2 * h * w)
     temp = c.out.buffer.addr + c.out.buffer.size
-    one = (1, channels, h, w)
-
-    def plane(k: int) -> Operand:
-        start = temp + k * groups * p
-        return Operand(one, 0, start, (groups * p, p, 2 * w, 2), (start, start + groups * p))
-
-    def image(i: int, byte: int) -> Operand:
-        """Byte (or half) `byte` of all elements of an image of the tile."""
-        start = x.offset + i * x.strides[0]
-        return Operand(one, 0, start + byte, x.strides, (start, start + groups * x.strides[1]))
-
     left = Operand((1, 1, 1, PLANES), 0, e.blob(c), (16, 16, 6, 2), (e.blob(c), e.blob(c) + 16))
-    dense = (1, channels, 1, h * w)
-    for i in range(n):
-        result = Operand(one, 0, out.offset + i * out.strides[0], out.strides, out.span)
-        low, high, rest = plane(0), plane(1), plane(2)
-        e.tdma.fill(rest, dense, bf16_bits(CONSTANT), 2)
-        e.tiu.copy(result, image(i, 1))
-        e.tdma.copy(IN_LOCAL, result, low, dense, src_fmt=1, dst_fmt=2)
-        e.tiu.copy_bf16(high, image(i, 2))
-        e.tiu.bit_and(image(i, 2), image(i, 2), 0x80)
-        e.tiu.multiply_bf16(low, low, image(i, 2))
-        start = x.offset + i * x.strides[0] if fits_tile(h, w) else temp + PLANES * groups * p
-        fp32 = Operand(dense, 0, start, (groups * p, p, 2 * h * w, 2), (start, start + 2 * groups * p))
-        right = Operand((PLANES, channels, 1, h * w), 0, low.offset, fp32.strides, (low.offset, low.offset + PLANES * groups * p))
-        e.tiu.matrix_bf16_to_fp32(left, right, fp32)
-        e.tdma.copy(IN_LOCAL, fp32, result, dense, src_fmt=2, dst_fmt=1, int8_rnd_mode=1)
-    e.tiu.bit_xor(out, out, 0x80)
+    for i in range(out.shape[0]):
+        parts = _parts(e, out, x, temp, i)
+        for p in parts:
+            e.tdma.fill(p.planes[2], p.dense, bf16_bits(CONSTANT), 2)
+            e.tiu.copy(p.out, p.bytes(1))
+            e.tdma.copy(IN_LOCAL, p.out, p.planes[0], p.dense, src_fmt=1, dst_fmt=2)
+            e.tiu.copy_bf16(p.planes[1], p.bytes(2))
+            e.tiu.bit_and(p.bytes(2), p.bytes(2), 0x80)
+        for p in parts:
+            e.tiu.multiply_bf16(p.planes[0], p.planes[0], p.bytes(2))
+            e.tiu.matrix_bf16_to_fp32(left, p.right, p.sums)
+            e.tdma.copy(IN_LOCAL, p.sums, p.out, p.dense, src_fmt=2, dst_fmt=1, int8_rnd_mode=1)
+        for p in parts:
+            e.tiu.bit_xor(p.out, p.out, 0x80)
+
+
+@dataclass
+class _Part:
+    """Some channels of an image. planes: lo, hi, constant; right: all three as a matrix; sums: its fp32 product."""
+
+    x: Operand
+    out: Operand
+    planes: list[Operand]
+    right: Operand
+    sums: Operand
+
+    @property
+    def dense(self) -> tuple[int, int, int, int]:
+        n, c, h, w = self.out.shape
+        return n, c, 1, h * w
+
+    def bytes(self, k: int) -> Operand:
+        """Byte k of every float, or the 16 bits that begin there."""
+        return replace(self.x, offset=self.x.offset + k)
+
+
+def _parts(e: Emitter, out: Operand, x: Operand, temp: int, image: int) -> list[_Part]:
+    _, channels, h, w = out.shape
+    lanes, p = e.chip.lanes, align16(2 * h * w)
+    groups = -(-channels // lanes)
+    parts = []
+    for g0, g1 in channel_slices(groups, 1, 2):
+        c, g = min(g1 * lanes, channels) - g0 * lanes, g1 - g0
+
+        def block(start: int, shape: tuple[int, int, int, int], strides: tuple[int, int, int, int], planes: int,
+                  size: int = g * p) -> Operand:  # fmt: skip
+            return Operand(shape, 0, start, strides, (start, start + planes * size))
+
+        one, flat = (1, c, h, w), (g * p, p, 2 * h * w, 2)
+        source = x.offset + image * x.strides[0] + g0 * x.strides[1]
+        result = out.offset + image * out.strides[0] + g0 * out.strides[1]
+        sums = source if fits_tile(h, w) else temp + groups * PLANES * p + g0 * 2 * p
+        first = temp + g0 * PLANES * p
+        parts.append(_Part(
+            block(source, one, x.strides, 1, g * x.strides[1]), block(result, one, out.strides, 1, g * out.strides[1]),
+            [block(first + k * g * p, one, (g * p, p, 2 * w, 2), 1) for k in range(PLANES)],
+            block(first, (PLANES, c, 1, h * w), flat, PLANES), block(sums, (1, c, 1, h * w), flat, 2),
+        ))  # fmt: skip
+    return parts
