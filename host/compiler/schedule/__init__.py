@@ -1,4 +1,5 @@
-"""The scheduler: Tpu graph -> Program. It knows no chip; a backend answers sizes, limits and cycles.
+"""The scheduler: Tpu graph -> Program. It knows no chip; a backend answers sizes, limits and
+cycles.
 
 layers.py   graph -> layers and DDR tensors (views, aliases)
 regions.py  which input region an output region needs

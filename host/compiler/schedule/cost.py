@@ -1,9 +1,12 @@
-"""What a plan costs: a small simulation of both engines on one representative tile in the steady state.
+"""What a plan costs: a small simulation of both engines on one representative tile in the steady
+state.
 
-The steps of the tile are repeated; the second repetition shows the period. A load is issued as early as local memory
-allows (by size; fragmentation is left to local.py), both engines work in order. The cost of a group is
+The steps of the tile are repeated; the second repetition shows the period. A load is issued as
+early as local memory allows (by size; fragmentation is left to local.py), both engines work in
+order. The cost of a group is
 
-    tiles * period + constants loaded once + first load + last store + BYTES_WEIGHT * busy time of the TDMA
+    tiles * period + constants loaded once + first load + last store + BYTES_WEIGHT * busy time of
+    the TDMA
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ LOOKAHEAD = 6
 
 
 def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
-    """The plan with cycles, busy times and peak filled in; None if it needs more than `limit` bytes."""
+    """The plan with cycles, busy times and peak filled in; None if it needs more than `limit`
+    bytes."""
     builder = StepBuilder(plan, backend)
     tn, th, tw = plan.tiles
     _, channels, height, width = builder.sinks[0].shape
@@ -32,7 +36,10 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     for part in looked:
         builder.tile((0, j, k), part)
     steps = builder.steps
-    if max((d for s in steps if s.compute for d in extents(s.compute)), default=0) > backend.max_dim:
+    if (
+        max((d for s in steps if s.compute for d in extents(s.compute)), default=0)
+        > backend.max_dim
+    ):
         return None
     constants = {b for b in builder.resident.values()}
     live = _live(steps, constants)
@@ -40,19 +47,38 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     if plan.peak > limit:
         return None
     share = 1.0 if looked[-1] is None else channels / looked[-1][1]
-    once = sum(backend.weight_cycles(b.size) for b in builder.resident.values()) * share  # not over the set: its order varies
+    once = (
+        sum(backend.weight_cycles(b.size) for b in builder.resident.values()) * share
+    )  # not over the set: its order varies
     compute, loads, stores = step_times(steps, backend, constants)
     room = limit - plan.peak + max(live)
     ends = _simulate(min(3, count), [room - m for m in live], compute, loads, stores)
     stay = {id(tile) for tile in builder.kept.values()}
-    kept = 0.0 if plan.channels_first and count > 1 else sum(
-        t for s, row in zip(steps, loads, strict=True) for load, (_, t) in zip(_counted(s, constants), row, strict=True)
-        if id(load.tile) in stay and share > 1)  # fmt: skip
+    kept = (
+        0.0
+        if plan.channels_first and count > 1
+        else sum(
+            t
+            for s, row in zip(steps, loads, strict=True)
+            for load, (_, t) in zip(_counted(s, constants), row, strict=True)
+            if id(load.tile) in stay and share > 1
+        )
+    )
     plan.tiu = count * share * sum(compute)
-    plan.tdma = count * (share * (sum(t for row in loads for _, t in row) - kept + sum(map(sum, stores))) + kept) + once
+    plan.tdma = (
+        count
+        * (share * (sum(t for row in loads for _, t in row) - kept + sum(map(sum, stores))) + kept)
+        + once
+    )
     period = ends[-1] - ends[-2] if len(ends) > 1 else ends[0]
-    time = (ends[0] + (count - 1) * period) * share if len(ends) > 1 else max(ends[0] * share, plan.tiu)
-    time += once - min(once, 0.5 * plan.tiu)  # constants of the group arrive while the group before computes
+    time = (
+        (ends[0] + (count - 1) * period) * share
+        if len(ends) > 1
+        else max(ends[0] * share, plan.tiu)
+    )
+    time += once - min(
+        once, 0.5 * plan.tiu
+    )  # constants of the group arrive while the group before computes
     plan.cycles = max(time, plan.tdma, plan.tiu) + sum(stores[-1]) + BYTES_WEIGHT * plan.tdma
     return plan
 
@@ -83,7 +109,10 @@ def _live(steps: list[Step], constants: set[Buffer]) -> list[int]:
     live = [0] * len(steps)
     seen: set[Buffer] = set()
     for s in steps:
-        for b in (*(load.buffer for load in s.loads), *((s.compute.out.buffer,) if s.compute else ())):
+        for b in (
+            *(load.buffer for load in s.loads),
+            *((s.compute.out.buffer,) if s.compute else ()),
+        ):
             if b in seen or b in constants:
                 continue
             seen.add(b)
@@ -94,19 +123,28 @@ def _live(steps: list[Step], constants: set[Buffer]) -> list[int]:
     return live
 
 
-def step_times(steps: list[Step], backend: Backend, constants: set[Buffer]) -> tuple[list[float], list, list]:
+def step_times(
+    steps: list[Step], backend: Backend, constants: set[Buffer]
+) -> tuple[list[float], list, list]:
     """Cycles of every step: computation; (bytes, cycles) of its loads; cycles of its stores."""
     compute, loads, stores = [], [], []
     for s in steps:
         c = s.compute
-        compute.append(0.0 if c is None else backend.compute_cycles(
-            c.kind, c.layer, c.out_region.shape, c.ins[0][1].shape[1], c.partial != "only"))  # fmt: skip
+        compute.append(
+            0.0
+            if c is None
+            else backend.compute_cycles(
+                c.kind, c.layer, c.out_region.shape, c.ins[0][1].shape[1], c.partial != "only"
+            )
+        )
         row = []
         for load in _counted(s, constants):
             if load.weights is not None:
                 row.append((load.buffer.size, constant_cycles(backend, load.weights)))
             elif load.tile is not None:
-                row.append((load.buffer.size, moving_cycles(backend, load.tile, load.tile.region, False)))
+                row.append(
+                    (load.buffer.size, moving_cycles(backend, load.tile, load.tile.region, False))
+                )
         loads.append(row)
         stores.append([moving_cycles(backend, x.tile, x.region, True) for x in s.stores])
     return compute, loads, stores
@@ -127,11 +165,14 @@ def moving_cycles(backend: Backend, tile: Tile, region: Region, store: bool) -> 
     return backend.transfer_cycles(region.shape, tile.tensor, store)
 
 
-def _simulate(rounds: int, free: list[float], compute: list[float], loads: list, stores: list) -> list[float]:
+def _simulate(
+    rounds: int, free: list[float], compute: list[float], loads: list, stores: list
+) -> list[float]:
     """Times at which each repetition of the steps ends.
 
-    A load of `size` bytes for step k goes to the earliest slot d <= k such that steps d .. k - 1 have room for it;
-    it starts when step d - 1 has ended and the TDMA is free. Stores of step t - 1 follow the loads of slot t."""
+    A load of `size` bytes for step k goes to the earliest slot d <= k such that steps d .. k - 1
+    have room for it; it starts when step d - 1 has ended and the TDMA is free. Stores of step t - 1
+    follow the loads of slot t."""
     m = len(compute)
     total = rounds * m
     room = free * rounds

@@ -1,4 +1,5 @@
-"""Addresses of the activations in DDR: first fit over the life of every root tensor, counted in groups."""
+"""Addresses of the activations in DDR: first fit over the life of every root tensor, counted in
+groups."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from .plan import group_tensors
 ALIGN = 16
 
 
-def allocate(graph: LayerGraph, groups: list[list[Layer]], elsewhere: set[Tensor]) -> tuple[dict[Tensor, int], int]:
+def allocate(
+    graph: LayerGraph, groups: list[list[Layer]], elsewhere: set[Tensor]
+) -> tuple[dict[Tensor, int], int]:
     """(offset of every root tensor that groups exchange through DDR, bytes in total).
 
     elsewhere: roots that live outside this region (graph inputs and outputs)."""

@@ -1,8 +1,9 @@
 """Layers and DDR tensors of a Tpu graph: the scheduler's view of the network.
 
-A Layer is an op that costs TPU work. Ops that only rename memory (Reshape, equal-scale Concat, Identity) become
-relations between tensors: an alias has the bytes of its parent under another shape, a view is a channel range of it.
-A convolution with groups becomes one layer per group on channel views.
+A Layer is an op that costs TPU work. Ops that only rename memory (Reshape, equal-scale Concat,
+Identity) become relations between tensors: an alias has the bytes of its parent under another
+shape, a view is a channel range of it. A convolution with groups becomes one layer per group on
+channel views.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Window:
     @cached_property
     def extent(self) -> tuple[int, int]:
         """Input rows and columns behind one output position."""
-        return (self.kernel[0] - 1) * self.dilations[0] + 1, (self.kernel[1] - 1) * self.dilations[1] + 1
+        return (self.kernel[0] - 1) * self.dilations[0] + 1, (self.kernel[1] - 1) * self.dilations[
+            1
+        ] + 1
 
 
 POINT = Window()
@@ -37,7 +40,8 @@ POINT = Window()
 
 @dataclass(eq=False)
 class Tensor:
-    """An activation in DDR. shape is (n, c, h, w); parent/channel_offset: a channel range of another tensor;
+    """An activation in DDR. shape is (n, c, h, w); parent/channel_offset: a channel range of
+    another tensor;
     parent and alias: the same bytes under another shape."""
 
     name: str
@@ -68,7 +72,11 @@ class Tensor:
             return self, 0, c * h * w * self.itemsize
         root, offset, n_stride = self.parent.placement()
         if self.alias:
-            return root, offset, n_stride if n == self.parent.shape[0] else c * h * w * self.itemsize
+            return (
+                root,
+                offset,
+                n_stride if n == self.parent.shape[0] else c * h * w * self.itemsize,
+            )
         return root, offset + self.channel_offset * h * w * self.itemsize, n_stride
 
     def __repr__(self) -> str:
@@ -77,7 +85,8 @@ class Tensor:
 
 @dataclass(eq=False)
 class Layer:
-    """One op (or one group of a grouped convolution). channels: the (first, last) output channels it computes of op."""
+    """One op (or one group of a grouped convolution). channels: the (first, last) output channels
+    it computes of op."""
 
     kind: str
     op: Op
@@ -95,8 +104,8 @@ class Layer:
 
 @dataclass
 class LayerGraph:
-    """layers in execution order; tensors; what the CPU does before and after the TPU program; outputs in
-    order."""
+    """layers in execution order; tensors; what the CPU does before and after the TPU program;
+    outputs in order."""
 
     layers: list[Layer]
     tensors: list[Tensor]
@@ -107,16 +116,27 @@ class LayerGraph:
     by_value: dict[int, Tensor] = field(default_factory=dict)
 
     def tensor(self, value: Value) -> Tensor:
-        """The tensor that holds a value (several values may be the same bytes under the same shape)."""
+        """The tensor that holds a value (several values may be the same bytes under the same
+        shape)."""
         return self.by_value[id(value)]
 
 
 #: Tpu op -> kind of layer; kinds whose op has a window
 KINDS = {
-    "tpu.Conv": "conv", "tpu.MaxPool": "maxpool", "tpu.AvgPool": "avgpool", "tpu.Add": "add", "tpu.Requant": "requant",
-    "tpu.Relu": "relu", "tpu.LeakyRelu": "leaky_relu", "tpu.PRelu": "prelu", "tpu.Mul": "mul", "tpu.Concat": "concat",
-    "tpu.Quantize": "quantize", "tpu.Dequantize": "dequantize", "tpu.Softmax": "softmax",
-}  # fmt: skip
+    "tpu.Conv": "conv",
+    "tpu.MaxPool": "maxpool",
+    "tpu.AvgPool": "avgpool",
+    "tpu.Add": "add",
+    "tpu.Requant": "requant",
+    "tpu.Relu": "relu",
+    "tpu.LeakyRelu": "leaky_relu",
+    "tpu.PRelu": "prelu",
+    "tpu.Mul": "mul",
+    "tpu.Concat": "concat",
+    "tpu.Quantize": "quantize",
+    "tpu.Dequantize": "dequantize",
+    "tpu.Softmax": "softmax",
+}
 
 
 def shape4(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
@@ -128,7 +148,12 @@ def shape4(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 def _window(op: Op) -> Window:
     a = op.attrs
-    return Window(tuple(a["kernel_shape"]), tuple(a["strides"]), tuple(a["pads"]), tuple(a.get("dilations", (1, 1))))
+    return Window(
+        tuple(a["kernel_shape"]),
+        tuple(a["strides"]),
+        tuple(a["pads"]),
+        tuple(a.get("dilations", (1, 1))),
+    )
 
 
 class _Builder:
@@ -149,8 +174,16 @@ class _Builder:
             self.all.append(t)
         return t
 
-    def layer(self, kind: str, op: Op, name: str, inputs: list[Tensor], output: Tensor, window: Window = POINT,
-              **more: Any) -> None:  # fmt: skip
+    def layer(
+        self,
+        kind: str,
+        op: Op,
+        name: str,
+        inputs: list[Tensor],
+        output: Tensor,
+        window: Window = POINT,
+        **more: Any,
+    ) -> None:
         layer = Layer(kind, op, name, inputs, output, window, index=len(self.layers), **more)
         for t in dict.fromkeys(inputs):
             t.consumers.append(layer)
@@ -160,7 +193,9 @@ class _Builder:
 
     def view(self, parent: Tensor, name: str, channel: int, channels: int) -> Tensor:
         n, _, h, w = parent.shape
-        t = Tensor(name, (n, channels, h, w), parent.itemsize, parent=parent, channel_offset=channel)
+        t = Tensor(
+            name, (n, channels, h, w), parent.itemsize, parent=parent, channel_offset=channel
+        )
         self.all.append(t)
         return t
 
@@ -184,11 +219,20 @@ class _Builder:
         elif name == "tpu.Dequantize":
             self.dequantize(op)
         elif name == "tpu.MatMul":
-            self.layer("fc", op, op.name, [self.flat(next(op.inputs()))], self.tensor(op.results[0]))
+            self.layer(
+                "fc", op, op.name, [self.flat(next(op.inputs()))], self.tensor(op.results[0])
+            )
         elif name in KINDS:
             kind = KINDS[name]
             window = _window(op) if kind in ("maxpool", "avgpool") else POINT
-            self.layer(kind, op, op.name, [self.tensor(v) for v in op.inputs()], self.tensor(op.results[0]), window)
+            self.layer(
+                kind,
+                op,
+                op.name,
+                [self.tensor(v) for v in op.inputs()],
+                self.tensor(op.results[0]),
+                window,
+            )
         else:
             raise InternalError(f"the scheduler does not know {name}")
 
@@ -212,12 +256,15 @@ class _Builder:
         if x.shape == shape:
             return x
         x.renamed = True
-        t = Tensor(f"{x.name}.{'x'.join(map(str, shape[1:]))}", shape, x.itemsize, parent=x, alias=True)
+        t = Tensor(
+            f"{x.name}.{'x'.join(map(str, shape[1:]))}", shape, x.itemsize, parent=x, alias=True
+        )
         self.all.append(t)
         return t
 
     def dequantize(self, op: Op) -> None:
-        """Behind a matrix, which goes through DDR anyway, as a picture that fills lanes and execution units."""
+        """Behind a matrix, which goes through DDR anyway, as a picture that fills lanes and
+        execution units."""
         x, y = self.tensor(next(op.inputs())), self.tensor(op.results[0])
         if x.producer is not None and x.producer.kind == "fc":
             shape = spread_shape(x.shape, self.lanes)
@@ -237,7 +284,9 @@ class _Builder:
             for g in range(groups):
                 xg = self.view(x, f"{x.name}.{op.name}.in{g}", g * (ic // groups), ic // groups)
                 yg = self.view(y, f"{y.name}.group{g}", g * (oc // groups), oc // groups)
-                self.layer("conv", op, f"{op.name}.group{g}", [xg], yg, window, group=g, groups=groups)
+                self.layer(
+                    "conv", op, f"{op.name}.group{g}", [xg], yg, window, group=g, groups=groups
+                )
 
 
 def spread_shape(shape: tuple[int, int, int, int], lanes: int) -> tuple[int, int, int, int]:
@@ -249,8 +298,9 @@ def spread_shape(shape: tuple[int, int, int, int], lanes: int) -> tuple[int, int
 
 
 def build_layers(graph: Graph, lanes: int = 8) -> LayerGraph:
-    """The layers of a Tpu graph. Equal-scale Concat stays a layer of kind "concat"; its inputs become views of its
-    output where that is possible (one concat each, no graph input, no alias), so that it costs nothing in DDR."""
+    """The layers of a Tpu graph. Equal-scale Concat stays a layer of kind "concat"; its inputs
+    become views of its output where that is possible (one concat each, no graph input, no alias),
+    so that it costs nothing in DDR."""
     b = _Builder(graph, lanes)
     for op in graph.ops:
         b.add(op)
@@ -259,7 +309,11 @@ def build_layers(graph: Graph, lanes: int = 8) -> LayerGraph:
         t = b.tensor(v)
         t.is_output = True
         outputs.append(t)
-    dense = {t.parent for t in b.all if t.alias and t.parent is not None and t.shape[0] != t.parent.shape[0]}
+    dense = {
+        t.parent
+        for t in b.all
+        if t.alias and t.parent is not None and t.shape[0] != t.parent.shape[0]
+    }
     for layer in b.layers:
         if layer.kind == "concat":
             _place_concat(layer, dense)
@@ -268,10 +322,13 @@ def build_layers(graph: Graph, lanes: int = 8) -> LayerGraph:
 
 
 def _place_concat(layer: Layer, dense: set[Tensor]) -> None:
-    """Make the inputs of a concat views of its output; not those of `dense`, whose images must lie one behind the other."""
+    """Make the inputs of a concat views of its output; not those of `dense`, whose images must lie
+    one behind the other."""
     offset = 0
     for x in layer.inputs:
-        free = x.parent is None and not x.is_input and not x.is_output and layer.inputs.count(x) == 1
+        free = (
+            x.parent is None and not x.is_input and not x.is_output and layer.inputs.count(x) == 1
+        )
         only = sum(c.kind == "concat" for c in x.consumers) == 1
         if free and only and x not in dense and x.shape[2:] == layer.output.shape[2:]:
             x.parent, x.channel_offset = layer.output, offset
@@ -280,4 +337,6 @@ def _place_concat(layer: Layer, dense: set[Tensor]) -> None:
 
 def is_placed(layer: Layer) -> bool:
     """A concat all of whose inputs already lie in its output."""
-    return layer.kind == "concat" and all(x.parent is layer.output and not x.alias for x in layer.inputs)
+    return layer.kind == "concat" and all(
+        x.parent is layer.output and not x.alias for x in layer.inputs
+    )

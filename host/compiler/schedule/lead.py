@@ -1,9 +1,10 @@
 """When each load should be issued: as late as it still arrives in time.
 
-Going backwards through all steps: the loads of step k must have arrived when computation k begins; the TDMA does one
-thing at a time and in order, so a load must begin before the loads and stores that follow it. Times are those of the
-computations back to back. A load is wanted in the slot whose computation begins a margin before that moment: not
-earlier, because everything issued earlier keeps stores and more urgent loads waiting.
+Going backwards through all steps: the loads of step k must have arrived when computation k begins;
+the TDMA does one thing at a time and in order, so a load must begin before the loads and stores
+that follow it. Times are those of the computations back to back. A load is wanted in the slot whose
+computation begins a margin before that moment: not earlier, because everything issued earlier keeps
+stores and more urgent loads waiting.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ LONGEST_DRAIN = 8
 
 
 def set_wanted(steps: list[Step], backend: Backend) -> dict[int, float]:
-    """Set `wanted` of every loaded buffer (the slot in which its load should be issued) and `drain` of every stored one.
+    """Set `wanted` of every loaded buffer (the slot in which its load should be issued) and `drain`
+    of every stored one.
     Result: the cycles of every action by its id()."""
     compute, loads, stores = step_times(steps, backend, set())
     begin = [0.0]

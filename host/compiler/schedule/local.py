@@ -1,9 +1,10 @@
 """Addresses in local memory, and how early every load may be issued.
 
-Time is counted in steps. Slot t lies before computation t: there the TDMA gets the loads of slot t and the stores of
-step t - 1, while the TIU works on step t - 1 and then t. The buffers of a group are placed in two rounds: first what must
-be there (results, constants of the whole group), large ones first; then the loads in the order of their use, each where it
-may be issued the earliest, so that weights and tiles arrive while earlier steps still compute (but not before lead.py wants it).
+Time is counted in steps. Slot t lies before computation t: there the TDMA gets the loads of slot t
+and the stores of step t - 1, while the TIU works on step t - 1 and then t. The buffers of a group
+are placed in two rounds: first what must be there (results, constants of the whole group), large
+ones first; then the loads in the order of their use, each where it may be issued the earliest, so
+that weights and tiles arrive while earlier steps still compute (but not before lead.py wants it).
 Correctness does not depend on this: the emitter derives the waits from the addresses.
 """
 
@@ -33,7 +34,9 @@ class LocalMemory:
         self.alive: list[list[Buffer]] = []  # per step: buffers whose bytes are in use
         self.draining: list[list[Buffer]] = []  # per step: buffers being stored by the TDMA
         self.turn = {False: 0, True: 0}  # slot of the latest load of tiles, of constants
-        self.written: dict[Tensor, list[tuple[int, Store]]] = {}  # root tensor -> its stores with their steps
+        self.written: dict[
+            Tensor, list[tuple[int, Store]]
+        ] = {}  # root tensor -> its stores with their steps
 
     def grow(self, steps: int) -> None:
         while len(self.alive) < steps + 10:
@@ -64,8 +67,9 @@ class LocalMemory:
 
     # ---- results and constants of a whole group
     def place_fixed(self, b: Buffer, drain: bool = True) -> None:
-        """The lowest place (long-lived: the highest) that is free during the life of b; with `drain` one that no store
-        reads, neither before nor behind it, where there is such a place."""
+        """The lowest place (long-lived: the highest) that is free during the life of b; with
+        `drain` one that no store reads, neither before nor behind it, where there is such a
+        place."""
         drained = [(p.addr, p.addr + p.size) for p in self.draining[b.first]]
         at_first = self.busy(b.first, b.temp_last) if b.temp else []
         end = min(b.last + b.drain, len(self.alive) - 1) if b.stored else b.last
@@ -77,7 +81,9 @@ class LocalMemory:
                 return
         raise NoSpaceError(b.name)
 
-    def find(self, b: Buffer, taken: list[Interval], at_first: list[Interval], avoid: list[Interval]) -> int | None:
+    def find(
+        self, b: Buffer, taken: list[Interval], at_first: list[Interval], avoid: list[Interval]
+    ) -> int | None:
         if not b.temp:
             gaps = _gaps(taken, self.size, b.size)
             if not gaps:
@@ -94,9 +100,12 @@ class LocalMemory:
 
     # ---- loads
     def place_load(self, b: Buffer, in_turn: bool = True) -> None:
-        """The place where b can be loaded the earliest (at least in the slot of its first use); in_turn: not before the
-        loads placed so far."""
-        bound = min(b.first, max(self.turn[b.constant] if in_turn else 0, b.ready, b.wanted, b.first - LOOKAHEAD))
+        """The place where b can be loaded the earliest (at least in the slot of its first use);
+        in_turn: not before the loads placed so far."""
+        bound = min(
+            b.first,
+            max(self.turn[b.constant] if in_turn else 0, b.ready, b.wanted, b.first - LOOKAHEAD),
+        )
         best: tuple[int, int, int] | None = None
         for low, high in _gaps(self.busy(b.first, b.last), self.size, b.size):
             for addr in self.candidates(b, low, high, bound):
@@ -162,8 +171,9 @@ def step_buffers(steps: list[Step]) -> list[Buffer]:
 
 @dataclass(frozen=True)
 class Strategy:
-    """order: of the buffers that are placed first; drain: keep results off places that stores still read; mixed: place
-    loads among the results, by size; tight: place everything as low as possible, without regard to overlap."""
+    """order: of the buffers that are placed first; drain: keep results off places that stores still
+    read; mixed: place loads among the results, by size; tight: place everything as low as possible,
+    without regard to overlap."""
 
     order: Callable[[Buffer], tuple]
     drain: bool = True
@@ -189,9 +199,12 @@ STRATEGIES = (Strategy(by_size), Strategy(by_size, drain=False), Strategy(by_siz
 LAST_RESORTS = (Strategy(by_area), Strategy(by_life), Strategy(by_life, drain=False, tight=True))
 
 
-def place_group(memory: LocalMemory, steps: list[Step], start: int, times: dict[int, float]) -> float:
-    """Place all buffers of a group whose first step is number `start` by the strategy that gives the shortest time
-    (times: cycles of every action), which is returned; NoSpaceError leaves the memory as it was."""
+def place_group(
+    memory: LocalMemory, steps: list[Step], start: int, times: dict[int, float]
+) -> float:
+    """Place all buffers of a group whose first step is number `start` by the strategy that gives
+    the shortest time (times: cycles of every action), which is returned; NoSpaceError leaves the
+    memory as it was."""
     memory.grow(start + len(steps))
     buffers = step_buffers(steps)
     _note_sources(memory, steps)
@@ -220,13 +233,20 @@ def place_group(memory: LocalMemory, steps: list[Step], start: int, times: dict[
     for t, s in enumerate(steps):
         for store in s.stores:
             memory.written.setdefault(store.tensor.root, []).append((start + t, store))
-    return min(t for t, _ in found) if found else group_time(serialise(steps, start), times, memory.size)
+    return (
+        min(t for t, _ in found)
+        if found
+        else group_time(serialise(steps, start), times, memory.size)
+    )
 
 
 def place_buffers(memory: LocalMemory, buffers: list[Buffer], strategy: Strategy) -> None:
-    """Results and constants of the whole group in the strategy's order, then the loads in the order of their use."""
+    """Results and constants of the whole group in the strategy's order, then the loads in the order
+    of their use."""
     at_once = strategy.mixed or strategy.tight
-    for b in sorted((b for b in buffers if at_once or b.long_lived or not b.loaded), key=strategy.order):
+    for b in sorted(
+        (b for b in buffers if at_once or b.long_lived or not b.loaded), key=strategy.order
+    ):
         if b.loaded and not b.long_lived and strategy.mixed:
             memory.place_load(b, in_turn=False)
         else:
@@ -250,8 +270,8 @@ def hoist_fixed(memory: LocalMemory, b: Buffer) -> None:
 
 
 def _note_sources(memory: LocalMemory, steps: list[Step]) -> None:
-    """Set `ready` of every load: behind the slot of the last store that writes what it reads. A group never reads what
-    it writes itself, so all its loads look at earlier groups."""
+    """Set `ready` of every load: behind the slot of the last store that writes what it reads. A
+    group never reads what it writes itself, so all its loads look at earlier groups."""
     for s in steps:
         for load in s.loads:
             if load.tile is not None:
@@ -261,18 +281,23 @@ def _note_sources(memory: LocalMemory, steps: list[Step]) -> None:
 
 
 def _feeds(store: Store, tile: Tile) -> bool:
-    """May the store write bytes that the tile is loaded from? Exact for one tensor, cautious between views."""
+    """May the store write bytes that the tile is loaded from? Exact for one tensor, cautious
+    between views."""
     if store.tensor.root is not tile.tensor.root:
         return False
     if store.tensor is not tile.tensor:
         return True
     a, b = store.region, tile.region
-    return all(x[0] < y[1] and y[0] < x[1] for x, y in zip((a.n, a.c, a.h, a.w), (b.n, b.c, b.h, b.w), strict=True))
+    return all(
+        x[0] < y[1] and y[0] < x[1]
+        for x, y in zip((a.n, a.c, a.h, a.w), (b.n, b.c, b.h, b.w), strict=True)
+    )
 
 
 def serialise(steps: list[Step], start: int = 0) -> list[Load | Compute | Store]:
-    """The one order in which both engines get their work: per slot first the loads whose place is free, then the
-    stores of the step before, then the loads into the places that these stores release; then the computation.
+    """The one order in which both engines get their work: per slot first the loads whose place is
+    free, then the stores of the step before, then the loads into the places that these stores
+    release; then the computation.
 
     start: number of the first step; loads issued before it come first."""
     loads: list[list[tuple[int, Load]]] = [[] for _ in steps]
@@ -286,7 +311,9 @@ def serialise(steps: list[Step], start: int = 0) -> list[Load | Compute | Store]
         late = []
         for _, load in loads[t]:
             b = load.buffer
-            if any(a < b.addr + b.size and e > b.addr for a, e in stored) or (load.tile and any(_feeds(p, load.tile) for p in pending)):
+            if any(a < b.addr + b.size and e > b.addr for a, e in stored) or (
+                load.tile and any(_feeds(p, load.tile) for p in pending)
+            ):
                 late.append(load)
             else:
                 actions.append(load)

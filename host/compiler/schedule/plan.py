@@ -1,9 +1,10 @@
 """A plan: how one group of consecutive layers is cut.
 
-A group runs tile by tile (parts of n, h and w); everything between its layers stays in local memory. Constants are
-loaded once per group ("resident") or again for every tile ("streamed"), whole or in slices of output channels.
-A group whose convolutions read only tensors from DDR may also be cut along its output channels, inside or outside the
-loop over the tiles. A single convolution may be cut along its input channels, with 32-bit partial sums.
+A group runs tile by tile (parts of n, h and w); everything between its layers stays in local
+memory. Constants are loaded once per group ("resident") or again for every tile ("streamed"), whole
+or in slices of output channels. A group whose convolutions read only tensors from DDR may also be
+cut along its output channels, inside or outside the loop over the tiles. A single convolution may
+be cut along its input channels, with 32-bit partial sums.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from .regions import Interval
 
 @dataclass
 class WeightUse:
-    """How the constants of one layer come in: slices of output channels (of a group that is not cut along channels);
+    """How the constants of one layer come in: slices of output channels (of a group that is not cut
+    along channels);
     resident: loaded once for all tiles."""
 
     slices: list[Interval]
@@ -25,9 +27,11 @@ class WeightUse:
 
 @dataclass
 class Plan:
-    """tiles: parts along n, h, w. channels: parts of the output channels of the whole group (empty: not cut);
-    channels_first: they are the outer loop. ic_slices: input-channel slices of a single convolution. sums: number of
-    the convolution that sums up over `channels`, which then are parts of its input channels ("bottleneck").
+    """tiles: parts along n, h, w. channels: parts of the output channels of the whole group (empty:
+    not cut);
+    channels_first: they are the outer loop. ic_slices: input-channel slices of a single
+    convolution. sums: number of the convolution that sums up over `channels`, which then are parts
+    of its input channels ("bottleneck").
 
     cycles: estimated time; tdma, tiu: busy times of the engines; peak: bytes of local memory."""
 
@@ -50,7 +54,8 @@ class Plan:
 
 
 def group_tensors(layers: list[Layer]) -> tuple[list[Tensor], list[Tensor]]:
-    """(tensors read from DDR, tensors written to DDR) of a group, each in order of first appearance."""
+    """(tensors read from DDR, tensors written to DDR) of a group, each in order of first
+    appearance."""
     members = set(layers)
     inside = {layer.output for layer in layers}
     sources = dict.fromkeys(x for layer in layers for x in layer.inputs if x not in inside)
@@ -59,16 +64,30 @@ def group_tensors(layers: list[Layer]) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def leaves_group(t: Tensor, members: set[Layer]) -> bool:
-    """A tensor must be written to DDR if somebody outside reads it: a layer, an alias or view, the caller."""
+    """A tensor must be written to DDR if somebody outside reads it: a layer, an alias or view, the
+    caller."""
     return t.is_output or t.renamed or not t.consumers or any(c not in members for c in t.consumers)
 
 
-CHANNELWISE = {"depthwise", "maxpool", "avgpool", "add", "mul", "requant", "relu", "leaky_relu", "prelu", "quantize", "dequantize"}
+CHANNELWISE = {
+    "depthwise",
+    "maxpool",
+    "avgpool",
+    "add",
+    "mul",
+    "requant",
+    "relu",
+    "leaky_relu",
+    "prelu",
+    "quantize",
+    "dequantize",
+}
 
 
 def channels_can_be_cut(layers: list[Layer]) -> bool:
-    """May the group be cut along its output channels? Then channel c of every result needs channel c only, except in
-    convolutions, which need all channels of their input and so must not read a result of the group."""
+    """May the group be cut along its output channels? Then channel c of every result needs channel
+    c only, except in convolutions, which need all channels of their input and so must not read a
+    result of the group."""
     inside = {layer.output for layer in layers}
     if len({t.shape[1] for t in inside}) > 1:
         return False
@@ -82,17 +101,22 @@ def channels_can_be_cut(layers: list[Layer]) -> bool:
 
 
 def summing_layer(layers: list[Layer]) -> int:
-    """The number of the one convolution that may sum up over parts of the channels that the layers before it make: they
-    compute channel by channel, or are convolutions of tensors from DDR, and only they and it use their results. -1: none."""
+    """The number of the one convolution that may sum up over parts of the channels that the layers
+    before it make: they compute channel by channel, or are convolutions of tensors from DDR, and
+    only they and it use their results. -1: none."""
     inside = {layer.output: i for i, layer in enumerate(layers)}
-    found = [i for i, layer in enumerate(layers) if layer.kind == "conv" and layer.inputs[0] in inside]
+    found = [
+        i for i, layer in enumerate(layers) if layer.kind == "conv" and layer.inputs[0] in inside
+    ]
     if len(found) != 1 or found[0] == 0:
         return -1
     k = found[0]
     width = layers[k].inputs[0].shape[1]
     for i, layer in enumerate(layers):
         if i < k:
-            if layer.output.shape[1] != width or not (layer.kind == "conv" or layer.kind in CHANNELWISE):
+            if layer.output.shape[1] != width or not (
+                layer.kind == "conv" or layer.kind in CHANNELWISE
+            ):
                 return -1
             if leaves_group(layer.output, set(layers[: k + 1])):
                 return -1
@@ -102,7 +126,8 @@ def summing_layer(layers: list[Layer]) -> int:
 
 
 def channel_slices(channels: int, step: int, count: int) -> list[Interval]:
-    """Cut channels into at most `count` slices of equal length, a multiple of `step`; the last may be shorter."""
+    """Cut channels into at most `count` slices of equal length, a multiple of `step`; the last may
+    be shorter."""
     units = -(-channels // step)
     length = -(-units // count) * step
     return [(a, min(a + length, channels)) for a in range(0, channels, length)]

@@ -1,4 +1,5 @@
-"""What the scheduler hands to the emitter: buffers, tiles, and the serial list of transfers and computations."""
+"""What the scheduler hands to the emitter: buffers, tiles, and the serial list of transfers and
+computations."""
 
 from __future__ import annotations
 
@@ -14,10 +15,12 @@ from .regions import Interval
 class Buffer:
     """A range of local memory, the same in all lanes.
 
-    size: bytes per lane. temp: further bytes behind it that are used from step `first` to `temp_last`. first, last: the steps of
-    the first and the last computation that touches it. slot: the step before which its load is issued (<= first);
-    ready: the first slot in which its source is complete in DDR; wanted: the slot in which the load should be issued;
-    constants may be issued out of turn. drain: how many steps behind its last one its store may still be running.
+    size: bytes per lane. temp: further bytes behind it that are used from step `first` to
+    `temp_last`. first, last: the steps of the first and the last computation that touches it. slot:
+    the step before which its load is issued (<= first);
+    ready: the first slot in which its source is complete in DDR; wanted: the slot in which the load
+    should be issued; constants may be issued out of turn. drain: how many steps behind its last one
+    its store may still be running.
     """
 
     name: str
@@ -61,14 +64,20 @@ class Region:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        return (self.n[1] - self.n[0], self.c[1] - self.c[0], self.h[1] - self.h[0], self.w[1] - self.w[0])
+        return (
+            self.n[1] - self.n[0],
+            self.c[1] - self.c[0],
+            self.h[1] - self.h[0],
+            self.w[1] - self.w[0],
+        )
 
 
 @dataclass(eq=False, slots=True)
 class Tile:
-    """A region of a tensor in local memory: aligned layout at byte `offset` of a buffer. groups: channel groups per
-    image of the buffer it lies in (its n stride in units of the plane size); itemsize in local memory. width: columns per
-    channel if it holds rows of a matrix (matrix.py), else 0."""
+    """A region of a tensor in local memory: aligned layout at byte `offset` of a buffer. groups:
+    channel groups per image of the buffer it lies in (its n stride in units of the plane size);
+    itemsize in local memory. width: columns per channel if it holds rows of a matrix (matrix.py),
+    else 0."""
 
     tensor: Tensor
     region: Region
@@ -116,7 +125,8 @@ class Store:
 class Compute:
     """One computation: region `out_region` of tile `out`, from regions of the input tiles.
 
-    kind: the layer's kind, or "copy" (moves a region between tiles). oc, ic: channel intervals of this slice;
+    kind: the layer's kind, or "copy" (moves a region between tiles). oc, ic: channel intervals of
+    this slice;
     partial: position in a sum over input-channel slices: "only", "first", "middle", "last"."""
 
     kind: str
@@ -131,7 +141,8 @@ class Compute:
 
 @dataclass(eq=False, slots=True)
 class Step:
-    """A computation with the transfers it introduces: loads that must be complete before it, stores after it."""
+    """A computation with the transfers it introduces: loads that must be complete before it, stores
+    after it."""
 
     compute: Compute | None
     loads: list[Load] = field(default_factory=list)
@@ -160,7 +171,8 @@ class Backend(Protocol):
     def plane_bytes(self, h: int, w: int, itemsize: int = 1) -> int: ...
 
     def weight_bytes(self, layer: Layer, oc: int, ic: int) -> int:
-        """Bytes per lane of the constants of `oc` output and `ic` input channels; 0: the layer has none."""
+        """Bytes per lane of the constants of `oc` output and `ic` input channels; 0: the layer has
+        none."""
 
     def channel_step(self, layer: Layer) -> int:
         """Output channels may be cut at multiples of this; 0: not at all."""
@@ -170,9 +182,13 @@ class Backend(Protocol):
 
     def local_itemsize(self, tensor: Tensor) -> int: ...
 
-    def compute_cycles(self, kind: str, layer: Layer, out: tuple[int, int, int, int], ic: int, partial: bool) -> float: ...
+    def compute_cycles(
+        self, kind: str, layer: Layer, out: tuple[int, int, int, int], ic: int, partial: bool
+    ) -> float: ...
 
-    def transfer_cycles(self, shape: tuple[int, int, int, int], tensor: Tensor, store: bool) -> float:
+    def transfer_cycles(
+        self, shape: tuple[int, int, int, int], tensor: Tensor, store: bool
+    ) -> float:
         """Time of moving a tile of that shape between DDR and local memory."""
 
     def weight_cycles(self, size: int) -> float: ...
@@ -181,10 +197,12 @@ class Backend(Protocol):
         """(channels, columns per channel) of the rows of a matrix in local memory."""
 
     def matrix_cycles(self, shape: tuple[int, int, int, int]) -> float:
-        """Time of moving that many rows and columns (n, c) of a matrix between DDR and local memory."""
+        """Time of moving that many rows and columns (n, c) of a matrix between DDR and local
+        memory."""
 
     def window(self, layer: Layer) -> Window:
         """The window as the chip does it (a dilated kernel may be spread with zeros)."""
 
     def check(self, layer: Layer) -> None:
-        """Raise UnsupportedError or DoesNotFitError if no tiling can make the chip do this layer."""
+        """Raise UnsupportedError or DoesNotFitError if no tiling can make the chip do this
+        layer."""

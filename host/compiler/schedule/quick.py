@@ -1,6 +1,8 @@
-"""A quick look at a group: memory and busy times of a tile from sizes alone, without making its steps.
+"""A quick look at a group: memory and busy times of a tile from sizes alone, without making its
+steps.
 
-The search tries many tilings; this sorts out what can not fit and what is clearly slow. cost.py judges the rest.
+The search tries many tilings; this sorts out what can not fit and what is clearly slow. cost.py
+judges the rest.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from .program import Backend
 
 @dataclass
 class Glance:
-    """peak: bytes of local memory; time: cycles of the whole group if the engines overlap as far as memory allows."""
+    """peak: bytes of local memory; time: cycles of the whole group if the engines overlap as far as
+    memory allows."""
 
     peak: int
     time: float
@@ -37,12 +40,21 @@ class Quick:
         self.outs = [tensors[layer.output] for layer in layers]
         self.first = [len(layers)] * len(tensors)
         self.last = [-1] * len(tensors)
-        for k, layer in enumerate(layers):
+        for k in range(len(layers)):
             for i in (*self.ins[k], self.outs[k]):
                 self.first[i], self.last[i] = min(self.first[i], k), max(self.last[i], k)
         members = set(layers)
-        self.placed = {tensors[x] for layer in layers if layer.kind == "concat" for x in layer.inputs if x.producer in members}
-        self.blobs = [backend.weight_bytes(layer, layer.output.shape[1], layer.inputs[0].shape[1]) for layer in layers]
+        self.placed = {
+            tensors[x]
+            for layer in layers
+            if layer.kind == "concat"
+            for x in layer.inputs
+            if x.producer in members
+        }
+        self.blobs = [
+            backend.weight_bytes(layer, layer.output.shape[1], layer.inputs[0].shape[1])
+            for layer in layers
+        ]
         self.itemsize = [backend.local_itemsize(t) for t in self.tensors]
         self.whole = {self.ins[k][0] for k, layer in enumerate(layers) if layer.kind == "conv"}
         self.axis_cache: dict[tuple[int, int], list[int]] = {}
@@ -80,32 +92,57 @@ class Quick:
         whole = {self.ins[i][0] for i in range(k) if self.layers[i].kind == "conv"}
         whole |= {x for i in range(k + 1, len(self.layers)) for x in self.ins[i]}
         cut = {x for i in range(k) for x in (*self.ins[i], self.outs[i])} - whole
-        shapes = [(n, part if i in cut else t.shape[1], rows[i], cols[i]) for i, t in enumerate(self.tensors)]
+        shapes = [
+            (n, part if i in cut else t.shape[1], rows[i], cols[i])
+            for i, t in enumerate(self.tensors)
+        ]
         if max(max(s[1:]) for s in shapes) > b.max_dim:
             return Glance(1 << 60, 0.0)
-        sizes = [n * -(-s[1] // b.lanes) * b.plane_bytes(s[2], s[3], self.itemsize[i]) for i, s in enumerate(shapes)]
+        sizes = [
+            n * -(-s[1] // b.lanes) * b.plane_bytes(s[2], s[3], self.itemsize[i])
+            for i, s in enumerate(shapes)
+        ]
         peak, tiu, weights = 0, 0.0, 0.0
         total = self.outs[k]
         for i, layer in enumerate(self.layers):
             before, repeat = i <= k, parts if i <= k else 1
             oc = part if i < k else layer.output.shape[1]
-            blob = self.blobs[i] and b.weight_bytes(layer, oc, part if i == k else layer.inputs[0].shape[1])
-            live = sum(z for t, z in enumerate(sizes) if self.first[t] <= i <= self.last[t] or (before and t not in cut and
-                       self.first[t] <= k and self.last[t] >= i and t != total))  # fmt: skip
+            blob = self.blobs[i] and b.weight_bytes(
+                layer, oc, part if i == k else layer.inputs[0].shape[1]
+            )
+            live = sum(
+                z
+                for t, z in enumerate(sizes)
+                if self.first[t] <= i <= self.last[t]
+                or (
+                    before
+                    and t not in cut
+                    and self.first[t] <= k
+                    and self.last[t] >= i
+                    and t != total
+                )
+            )
             live += 4 * sizes[total] if before else 0
             live -= sizes[total] if i == k else 0
             peak = max(peak, live + blob + b.temp_bytes(layer, shapes[self.outs[i]]))
             ic = part if i == k else shapes[self.ins[i][0]][1]
             tiu += repeat * b.compute_cycles(layer.kind, layer, shapes[self.outs[i]], ic, i == k)
             weights += repeat * b.weight_cycles(blob) if blob else 0.0
-        moved = sum(b.transfer_cycles(shapes[self.number[t]], t, False) * (parts if self.number[t] in cut else 1) for t in self.sources)
+        moved = sum(
+            b.transfer_cycles(shapes[self.number[t]], t, False)
+            * (parts if self.number[t] in cut else 1)
+            for t in self.sources
+        )
         moved += sum(b.transfer_cycles(shapes[self.number[t]], t, True) for t in self.sinks)
         dma = count * (moved + weights)
         return Glance(peak, max(count * tiu, dma) + 0.08 * dma)
 
-    def look(self, tiles: tuple[int, int, int], part: int, parts: int, outer: bool, stream: int) -> Glance:
-        """part: output channels of a part (0: whole) of `parts`; outer: parts are the outer loop; stream: bytes of a
-        streamed slice of constants (0: all constants resident, or whole when there is one tile)."""
+    def look(
+        self, tiles: tuple[int, int, int], part: int, parts: int, outer: bool, stream: int
+    ) -> Glance:
+        """part: output channels of a part (0: whole) of `parts`; outer: parts are the outer loop;
+        stream: bytes of a streamed slice of constants (0: all constants resident, or whole when
+        there is one tile)."""
         b, (tn, th, tw) = self.backend, tiles
         rows, cols = self.lengths(0, th), self.lengths(1, tw)
         n = -(-self.sinks[0].shape[0] // tn)
@@ -115,11 +152,21 @@ class Quick:
             c = t.shape[1] if not part or i in self.whole else part
             shapes.append((n, c, rows[i], cols[i]))
             groups = -(-c // b.lanes)
-            sizes.append(0 if i in self.placed else n * groups * b.plane_bytes(rows[i], cols[i], self.itemsize[i]))
+            sizes.append(
+                0
+                if i in self.placed
+                else n * groups * b.plane_bytes(rows[i], cols[i], self.itemsize[i])
+            )
         if max(max(s[1:]) for s in shapes) > b.max_dim:
             return Glance(1 << 60, 0.0)
-        blobs = self.blobs if not part else [
-            z and b.weight_bytes(layer, part, layer.inputs[0].shape[1]) for z, layer in zip(self.blobs, self.layers, strict=True)]
+        blobs = (
+            self.blobs
+            if not part
+            else [
+                z and b.weight_bytes(layer, part, layer.inputs[0].shape[1])
+                for z, layer in zip(self.blobs, self.layers, strict=True)
+            ]
+        )
         many = count > 1 and (outer or not part) and not stream
         constants = sum(blobs) if many else 0
         peak, tiu = 0, 0.0
@@ -136,7 +183,10 @@ class Quick:
         weights = sum(b.weight_cycles(z) for z in blobs if z)
         again = 1 if many or (part and outer) else count
         if part:
-            dma = count * (loads * (parts if outer and count > 1 else 1) + stores * parts) + weights * parts * again
+            dma = (
+                count * (loads * (parts if outer and count > 1 else 1) + stores * parts)
+                + weights * parts * again
+            )
         else:
             dma = count * (loads + stores) + weights * again
         total = tiu * count * parts

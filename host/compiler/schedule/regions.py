@@ -1,4 +1,5 @@
-"""Regions: half-open intervals of rows or columns, and which input interval an output interval needs."""
+"""Regions: half-open intervals of rows or columns, and which input interval an output interval
+needs."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ def split(size: int, parts: int, index: int) -> Interval:
 
 
 def needed(layer: Layer, out: Interval, axis: int) -> Interval:
-    """Rows (axis 0) or columns (axis 1) of the input behind the output interval, clipped to the map: at least one, also
-    when all windows lie in the padding."""
+    """Rows (axis 0) or columns (axis 1) of the input behind the output interval, clipped to the
+    map: at least one, also when all windows lie in the padding."""
     size = layer.inputs[0].shape[2 + axis]
     first, last = reach(layer, out, axis)
     return min(max(first, 0), size - 1), max(min(last, size), 1)
@@ -28,7 +29,8 @@ def reach(layer: Layer, out: Interval, axis: int) -> Interval:
 
 
 def needed_of(layer: Layer, x: Tensor, out: Interval, axis: int) -> Interval:
-    """`needed` for input x of the layer: all of an input that has one value per channel beside a larger map."""
+    """`needed` for input x of the layer: all of an input that has one value per channel beside a
+    larger map."""
     size = x.shape[2 + axis]
     return (0, size) if size < layer.inputs[0].shape[2 + axis] else needed(layer, out, axis)
 
@@ -43,11 +45,13 @@ def union(a: Interval | None, b: Interval) -> Interval:
     return b if a is None else (min(a[0], b[0]), max(a[1], b[1]))
 
 
-def tile_regions(layers: list[Layer], sinks: list[Tensor], parts: int, index: int, axis: int) -> dict[Tensor, Interval]:
+def tile_regions(
+    layers: list[Layer], sinks: list[Tensor], parts: int, index: int, axis: int
+) -> dict[Tensor, Interval]:
     """For tile `index` of `parts`: the interval of every tensor of a group along one axis.
 
-    Sinks (tensors that leave the group) are cut in proportion to their own size; going backwards every tensor gets the
-    union of what its consumers need."""
+    Sinks (tensors that leave the group) are cut in proportion to their own size; going backwards
+    every tensor gets the union of what its consumers need."""
     regions: dict[Tensor, Interval] = {}
     for t in sinks:
         size = t.shape[2 + axis]

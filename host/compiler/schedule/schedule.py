@@ -16,9 +16,11 @@ from .steps import StepBuilder
 
 
 def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
-    """Choose groups and tiles, place every buffer in local memory, order transfers and computations.
+    """Choose groups and tiles, place every buffer in local memory, order transfers and
+    computations.
 
-    opt 0: every layer alone; 1, 2, 3: larger groups are tried. Raises DoesNotFitError, UnsupportedError."""
+    opt 0: every layer alone; 1, 2, 3: larger groups are tried. Raises DoesNotFitError,
+    UnsupportedError."""
     layers = build_layers(graph, backend.lanes)
     for layer in layers.layers:
         layer.window = backend.window(layer)
@@ -31,7 +33,12 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
 
 
 MAX_TRIES = 100
-ROUNDS = {0: (), 1: (), 2: (0.85, 0.7), 3: (0.9, 0.8, 0.7, 0.6)}  # shares of the memory a slow group gets when tried again
+ROUNDS = {
+    0: (),
+    1: (),
+    2: (0.85, 0.7),
+    3: (0.9, 0.8, 0.7, 0.6),
+}  # shares of the memory a slow group gets when tried again
 SLOW = 1.06  # a group is slow if placement makes it take so many times what its plan promised
 
 
@@ -45,10 +52,13 @@ class Settled:
 
 
 def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
-    """Give every buffer a place; groups for which there is none are planned again with less memory."""
+    """Give every buffer a place; groups for which there is none are planned again with less
+    memory."""
     limits: dict[Layer, float] = {}
     for _ in range(MAX_TRIES):
-        groups = [[] if p.is_nothing else StepBuilder(p, backend, g).build() for g, p in enumerate(plans)]
+        groups = [
+            [] if p.is_nothing else StepBuilder(p, backend, g).build() for g, p in enumerate(plans)
+        ]
         times = place(groups, backend)
         if isinstance(times, list):
             return Settled(plans, groups, times)
@@ -58,10 +68,16 @@ def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
 
 def improve(best: Settled, search: Search, backend: Backend, share: float) -> Settled:
     """Plan slow groups again with a share of the memory they took; keep what is faster."""
-    slow = [not p.is_nothing and t > SLOW * p.cycles for p, t in zip(best.plans, best.times, strict=True)]
+    slow = [
+        not p.is_nothing and t > SLOW * p.cycles
+        for p, t in zip(best.plans, best.times, strict=True)
+    ]
     if not any(slow):
         return best
-    others = [search.cover(p.layers, p.peak * share) if again else [p] for p, again in zip(best.plans, slow, strict=True)]
+    others = [
+        search.cover(p.layers, p.peak * share) if again else [p]
+        for p, again in zip(best.plans, slow, strict=True)
+    ]
     tried = settle([p for group in others for p in group], search, backend)
     cost: dict[Layer, float] = {}
     for p, t in zip(tried.plans, tried.times, strict=True):
@@ -78,8 +94,8 @@ SWITCH = 15000.0  # cycles that a boundary between groups costs beyond what grou
 
 
 def place(groups: list[list[Step]], backend: Backend) -> list[float] | int:
-    """Give addresses to the buffers of all groups: the time of every group, or the number of the first that finds no
-    place."""
+    """Give addresses to the buffers of all groups: the time of every group, or the number of the
+    first that finds no place."""
     start = 0
     for steps in groups:
         for b in step_buffers(steps):
@@ -98,11 +114,14 @@ def place(groups: list[list[Step]], backend: Backend) -> list[float] | int:
 
 
 def smaller(plan: Plan, search: Search, limits: dict[Layer, float]) -> list[Plan]:
-    """Plans for the layers of a group whose memory is too fragmented, with less memory than it took."""
+    """Plans for the layers of a group whose memory is too fragmented, with less memory than it
+    took."""
     first = plan.layers[0]
     limit = min(limits.get(first, search.limit), plan.peak * 1.02) * 0.95
     for layer in plan.layers:
         limits[layer] = limit
     if limit < search.limit / 4:
-        raise InternalError(f"layer {first.name}: no place in local memory for a plan that fits by size")
+        raise InternalError(
+            f"layer {first.name}: no place in local memory for a plan that fits by size"
+        )
     return search.cover(plan.layers, limit)

@@ -1,7 +1,9 @@
-"""Which consecutive layers form a group, and with which plan: dynamic programming over the layer order.
+"""Which consecutive layers form a group, and with which plan: dynamic programming over the layer
+order.
 
-best[j] = min over i of best[i] + cost(group of layers i .. j - 1). A group is tried with more and more tiles until it
-fits local memory, then with a few more. Deterministic: the same graph gives the same plans.
+best[j] = min over i of best[i] + cost(group of layers i .. j - 1). A group is tried with more and
+more tiles until it fits local memory, then with a few more. Deterministic: the same graph gives the
+same plans.
 """
 
 from __future__ import annotations
@@ -21,7 +23,27 @@ from .quick import Quick
 MAX_GROUP = {0: 1, 1: 6, 2: 14, 3: 24}  # layers in a group, by optimisation level
 TRIES = {0: 3, 1: 3, 2: 4, 3: 8}  # row tilings looked at beyond the smallest that fits
 KEEP = {0: 3, 1: 3, 2: 4, 3: 12}  # plans of a group that are evaluated
-CUTS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 512)  # parts of output channels
+CUTS = (
+    2,
+    3,
+    4,
+    5,
+    6,
+    8,
+    10,
+    12,
+    16,
+    20,
+    24,
+    32,
+    48,
+    64,
+    96,
+    128,
+    192,
+    256,
+    512,
+)  # parts of output channels
 GROUP_CYCLES = 300.0  # latency between groups: a store, the wait for it, the first load
 
 
@@ -40,7 +62,8 @@ class Search:
         return self.cover(self.graph.layers)
 
     def cover(self, layers: list[Layer], limit: float | None = None) -> list[Plan]:
-        """The cheapest plans that cover consecutive layers with at most `limit` bytes of local memory."""
+        """The cheapest plans that cover consecutive layers with at most `limit` bytes of local
+        memory."""
         best: list[tuple[float, Plan | None, int]] = [(0.0, None, 0)]
         for j in range(1, len(layers) + 1):
             choice: tuple[float, Plan | None, int] | None = None
@@ -74,7 +97,8 @@ class Search:
         plan = self.plan([layer])
         if plan is None:
             raise DoesNotFitError(
-                f"layer {layer.name} ({layer.kind}, output {layer.output.shape}): no tile of it fits the "
+                f"layer {layer.name} ({layer.kind}, output {layer.output.shape}): no tile of it "
+                "fits the "
                 f"{self.backend.local_bytes} bytes of local memory per lane"
             )
         return plan
@@ -87,24 +111,32 @@ class Search:
     def legal(self, group: list[Layer]) -> bool:
         """May these layers be one group?
 
-        A reader of an alias or view can not share a group with the writer of the bytes: they meet in DDR. A concat whose
-        inputs come from outside and lie in it already is no work, and its readers belong to later groups."""
+        A reader of an alias or view can not share a group with the writer of the bytes: they meet
+        in DDR. A concat whose inputs come from outside and lie in it already is no work, and its
+        readers belong to later groups."""
         if len(group) == 1:
             return True
         members = set(group)
         roots = {layer.output for layer in group}
         batch = group[0].output.shape[0]
         for layer in group:
-            if layer.output.shape[0] != batch or layer.kind == "fc" or (layer.kind == "conv" and layer.groups > 1):
+            if (
+                layer.output.shape[0] != batch
+                or layer.kind == "fc"
+                or (layer.kind == "conv" and layer.groups > 1)
+            ):
                 return False
             for x in layer.inputs:
                 parent = x.parent
                 while parent is not None:
-                    if parent in roots and not (x.producer in members):
+                    if parent in roots and x.producer not in members:
                         return False
                     parent = parent.parent
-                if x.parent is not None and x.producer is None and any(
-                    c.output.root is x.root for c in group if c is not layer):
+                if (
+                    x.parent is not None
+                    and x.producer is None
+                    and any(c.output.root is x.root for c in group if c is not layer)
+                ):
                     return False
             if layer.kind == "concat" and not self.inside(layer, group):
                 return False
@@ -130,7 +162,8 @@ class Search:
         return best
 
     def candidates(self, group: list[Layer], limit: float) -> Iterator[Plan | None]:
-        """The plans that look best, evaluated; partial sums where nothing else fits or reading again costs much."""
+        """The plans that look best, evaluated; partial sums where nothing else fits or reading
+        again costs much."""
         if len(group) == 1 and group[0].kind == "concat":
             yield from self.moves(group, limit)
             return
@@ -158,10 +191,15 @@ class Search:
         if len(group) == 1 and group[0].kind == "conv":
             layer = group[0]
             heavy = quick.blobs[0] * self.backend.lanes > 8 * layer.inputs[0].nbytes or not fit
-            if heavy or layer.inputs[0].shape[1] * layer.window.kernel[0] * layer.window.kernel[1] > 2048:
+            if (
+                heavy
+                or layer.inputs[0].shape[1] * layer.window.kernel[0] * layer.window.kernel[1] > 2048
+            ):
                 yield from self.partial_sums(layer, limit)
 
-    def bottlenecks(self, group: list[Layer], quick: Quick, k: int, limit: float) -> Iterator[Plan | None]:
+    def bottlenecks(
+        self, group: list[Layer], quick: Quick, k: int, limit: float
+    ) -> Iterator[Plan | None]:
         """Plans in which layer k sums up over parts of the channels before it."""
         b = self.backend
         inner, batch = group[k].inputs[0].shape[1], group[0].output.shape[0]
@@ -188,7 +226,8 @@ class Search:
             yield evaluate(Plan(group, tiles, uses, cuts, sums=k), b, limit)
 
     def moves(self, concat: list[Layer], limit: float) -> Iterator[Plan | None]:
-        """A lone concat passes through local memory in any number of channels: the first tilings that fit."""
+        """A lone concat passes through local memory in any number of channels: the first tilings
+        that fit."""
         n, _, h, w = concat[0].output.shape
         fits = 0
         for tw in (1, 4, 16, 64, w):
@@ -199,7 +238,9 @@ class Search:
                 if fits >= 3:
                     return
 
-    def glances(self, group: list[Layer], quick: Quick, limit: float) -> Iterator[tuple[float, Callable[[], Plan]]]:
+    def glances(
+        self, group: list[Layer], quick: Quick, limit: float
+    ) -> Iterator[tuple[float, Callable[[], Plan]]]:
         """(quick time, plan maker) of the tilings that seem to fit."""
         streams = (0, 3072, 8192)
         channels = group[0].output.shape[1]
@@ -227,7 +268,8 @@ class Search:
                         yield g.time, partial(self.make, group, tiles, part, outer, stream)
 
     def tilings(self, quick: Quick, part: int) -> Iterator[tuple[int, int, int]]:
-        """Tile counts: the smallest number of row tiles that can fit and a few more, for several numbers of columns."""
+        """Tile counts: the smallest number of row tiles that can fit and a few more, for several
+        numbers of columns."""
         batch = quick.sinks[0].shape[0]
         height = min(t.shape[2] for t in quick.sinks)
         width = min(t.shape[3] for t in quick.sinks)
@@ -239,7 +281,10 @@ class Search:
                     if (tn < batch and th > 1) or (tw > 1 and height // th > 24):
                         continue
                     parts = -(-quick.sinks[0].shape[1] // part) if part else 1
-                    if quick.look((tn, th, tw), part, parts, False, 2048 if not part else 0).peak > self.limit:
+                    if (
+                        quick.look((tn, th, tw), part, parts, False, 2048 if not part else 0).peak
+                        > self.limit
+                    ):
                         continue
                     fits += 1
                     yield tn, th, tw
@@ -250,8 +295,11 @@ class Search:
             if fits and th <= height // 4:
                 return
 
-    def make(self, group: list[Layer], tiles: tuple[int, int, int], part: int, outer: bool, stream: int) -> Plan:
-        """The plan of a tiling: constants resident when they can be used again, streamed in slices otherwise."""
+    def make(
+        self, group: list[Layer], tiles: tuple[int, int, int], part: int, outer: bool, stream: int
+    ) -> Plan:
+        """The plan of a tiling: constants resident when they can be used again, streamed in slices
+        otherwise."""
         many = tiles != (1, 1, 1)
         channels = group[0].output.shape[1]
         cuts = [(a, min(a + part, channels)) for a in range(0, channels, part)] if part else []
@@ -263,7 +311,9 @@ class Search:
             if size:
                 count = 1 if not step or not stream else min(-(-size // stream), -(-oc // step))
                 resident = outer if part else many and (not stream or size <= stream)
-                uses[layer] = WeightUse(channel_slices(oc, step or oc, 1 if resident else count), resident)
+                uses[layer] = WeightUse(
+                    channel_slices(oc, step or oc, 1 if resident else count), resident
+                )
         return Plan(group, tiles, uses, cuts, outer)
 
     def partial_sums(self, layer: Layer, limit: float) -> Iterator[Plan | None]:
@@ -276,23 +326,37 @@ class Search:
             pieces = channel_slices(ic, 2 * b.lanes, parts)
             if len(pieces) < parts // 2 + 1:
                 break
-            for tiles in [(layer.output.shape[0], th, 1) for th in heights(layer.output.shape[2])[:6]]:
+            for tiles in [
+                (layer.output.shape[0], th, 1) for th in heights(layer.output.shape[2])[:6]
+            ]:
                 rows, cols = quick.lengths(0, tiles[1]), quick.lengths(1, 1)
                 width = pieces[0][1] - pieces[0][0]
-                tile = -(-width // b.lanes) * b.plane_bytes(rows[quick.ins[0][0]], cols[quick.ins[0][0]])
+                tile = -(-width // b.lanes) * b.plane_bytes(
+                    rows[quick.ins[0][0]], cols[quick.ins[0][0]]
+                )
                 result = 4 * b.plane_bytes(rows[quick.outs[0]], cols[quick.outs[0]])
-                for count in sorted({min(units, c) for c in (1, 2, 4, 8, 16, 32, 64, 128, 256, units)}):
+                for count in sorted(
+                    {min(units, c) for c in (1, 2, 4, 8, 16, 32, 64, 128, 256, units)}
+                ):
                     per = -(-units // count)
                     need = 2 * (tile + b.weight_bytes(layer, per * step, width)) + per * result
                     if need <= limit:
                         use = WeightUse([], False)
-                        plan = Plan([layer], tiles, {layer: use}, channel_slices(oc, step, count), False, pieces)
+                        plan = Plan(
+                            [layer],
+                            tiles,
+                            {layer: use},
+                            channel_slices(oc, step, count),
+                            False,
+                            pieces,
+                        )
                         yield evaluate(plan, b, limit)
                         break
 
 
 def heights(height: int) -> list[int]:
-    """Numbers of row tiles worth trying, ascending: one per distinct tile height, sparser for many small tiles."""
+    """Numbers of row tiles worth trying, ascending: one per distinct tile height, sparser for many
+    small tiles."""
     out: list[int] = []
     rows = height
     while rows:
@@ -306,9 +370,17 @@ def heights(height: int) -> list[int]:
 def signature(layer: Layer) -> tuple:
     """What the cost of a layer depends on."""
     op = layer.op
-    return (layer.kind, tuple(x.shape for x in layer.inputs), tuple(x.itemsize for x in layer.inputs), layer.output.shape,
-            layer.output.itemsize, layer.window, layer.groups, len(op.operands) > 2 and op.operands[2] is None,
-            len(op.attrs.get("counts", ())))  # fmt: skip
+    return (
+        layer.kind,
+        tuple(x.shape for x in layer.inputs),
+        tuple(x.itemsize for x in layer.inputs),
+        layer.output.shape,
+        layer.output.itemsize,
+        layer.window,
+        layer.groups,
+        len(op.operands) > 2 and op.operands[2] is None,
+        len(op.attrs.get("counts", ())),
+    )
 
 
 def links(group: list[Layer]) -> tuple:
@@ -316,7 +388,10 @@ def links(group: list[Layer]) -> tuple:
     number = {layer.output: i for i, layer in enumerate(group)}
     sources, sinks = group_tensors(group)
     ids = {t: -1 - i for i, t in enumerate(sources)}
-    return (tuple(tuple(number.get(x, ids.get(x)) for x in layer.inputs) for layer in group), tuple(number[t] for t in sinks))
+    return (
+        tuple(tuple(number.get(x, ids.get(x)) for x in layer.inputs) for layer in group),
+        tuple(number[t] for t in sinks),
+    )
 
 
 def transfer(plan: Plan, group: list[Layer]) -> Plan:

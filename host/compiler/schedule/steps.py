@@ -1,4 +1,5 @@
-"""Plans -> steps: which tiles and buffers a group needs, in which order it computes, loads and stores."""
+"""Plans -> steps: which tiles and buffers a group needs, in which order it computes, loads and
+stores."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from .regions import Interval, needed_of, split, tile_regions
 
 
 class StepBuilder:
-    """Makes the steps of a plan. Buffers carry step numbers relative to the first step of the group."""
+    """Makes the steps of a plan. Buffers carry step numbers relative to the first step of the
+    group."""
 
     def __init__(self, plan: Plan, backend: Backend, group: int = 0):
         self.plan, self.backend, self.group = plan, backend, group
@@ -30,8 +32,14 @@ class StepBuilder:
         """The steps of the whole group."""
         tn, th, tw = self.plan.tiles
         tiles = [(i, j, k) for i in range(tn) for j in range(th) for k in range(tw)]
-        parts: list[Interval | None] = [None] if self.plan.sums >= 0 or not self.plan.channels else [*self.plan.channels]
-        order = [(t, p) for p in parts for t in tiles] if self.plan.channels_first else [(t, p) for t in tiles for p in parts]
+        parts: list[Interval | None] = (
+            [None] if self.plan.sums >= 0 or not self.plan.channels else [*self.plan.channels]
+        )
+        order = (
+            [(t, p) for p in parts for t in tiles]
+            if self.plan.channels_first
+            else [(t, p) for t in tiles for p in parts]
+        )
         for t, p in order:
             self.tile(t, p)
         return self.steps
@@ -85,7 +93,8 @@ class StepBuilder:
         return Tile(tensor, region, buffer, 0, plane, groups, itemsize)
 
     def load_tile(self, tensor: Tensor) -> Tile:
-        """The tile of a tensor that comes from DDR; it is loaded for the next step unless it is there already."""
+        """The tile of a tensor that comes from DDR; it is loaded for the next step unless it is
+        there already."""
         key = (tensor, self.regions[tensor])
         if key in self.kept:
             self.tiles[tensor] = self.kept[key]
@@ -100,16 +109,23 @@ class StepBuilder:
         """Tile and region of input x for the layer's output region; packed for a convolution."""
         tile = self.tiles.get(x) or self.load_tile(x)
         out = self.regions[layer.output]
-        channels = (0, x.shape[1]) if layer.kind == "conv" or x.shape[1] != layer.output.shape[1] else out.c
+        channels = (
+            (0, x.shape[1])
+            if layer.kind == "conv" or x.shape[1] != layer.output.shape[1]
+            else out.c
+        )
         if self.part is not None and x in self.regions and layer.kind == "conv":
             channels = self.regions[x].c
-        region = Region(out.n, channels, needed_of(layer, x, out.h, 0), needed_of(layer, x, out.w, 1))
+        region = Region(
+            out.n, channels, needed_of(layer, x, out.h, 0), needed_of(layer, x, out.w, 1)
+        )
         if layer.kind == "conv":
             tile = self.pack(tile, region, layer)
         return tile, region
 
     def pack(self, tile: Tile, region: Region, layer: Layer) -> Tile:
-        """The tile itself if it is exactly the packed region (a convolution reads nothing else), else a copy."""
+        """The tile itself if it is exactly the packed region (a convolution reads nothing else),
+        else a copy."""
         dense = region.shape[0] == 1 or tile.groups == -(-region.shape[1] // self.backend.lanes)
         if tile.region == region and dense:
             return tile
@@ -131,8 +147,9 @@ class StepBuilder:
         return tile
 
     def concat_place(self, tensor: Tensor) -> Tile | None:
-        """The place of a tensor inside the tile of the concat of this group that reads it, if it may lie there:
-        its channels start at lane 0, the regions agree, and nobody else reads it with another n stride."""
+        """The place of a tensor inside the tile of the concat of this group that reads it, if it
+        may lie there: its channels start at lane 0, the regions agree, and nobody else reads it
+        with another n stride."""
         concats = [c for c in tensor.consumers if c.kind == "concat" and c in self.members]
         producer = tensor.producer
         if len(concats) != 1 or concats[0].inputs.count(tensor) > 1:
@@ -144,7 +161,11 @@ class StepBuilder:
         for x in concat.inputs[: concat.inputs.index(tensor)]:
             offset += x.shape[1]
         mine, whole_region = self.regions[tensor], self.regions[concat.output]
-        if offset % self.backend.lanes or (mine.n, mine.h, mine.w) != (whole_region.n, whole_region.h, whole_region.w):
+        if offset % self.backend.lanes or (mine.n, mine.h, mine.w) != (
+            whole_region.n,
+            whole_region.h,
+            whole_region.w,
+        ):
             return None
         if mine.shape[0] > 1 and len(tensor.consumers) > 1:
             return None
@@ -178,21 +199,32 @@ class StepBuilder:
                 ins = [self.input(layer, x) for x in layer.inputs]
                 piece, buffer = self.weights(layer, oc, (0, layer.inputs[0].shape[1]), use)
                 region = Region(full.n, oc, full.h, full.w)
-                self.finish(Compute(layer.kind, layer, self.output(layer), region, ins, piece, buffer))
+                self.finish(
+                    Compute(layer.kind, layer, self.output(layer), region, ins, piece, buffer)
+                )
         if layer.output in self.sinks:
             tile = self.tiles[layer.output]
             self.store(tile, self.own_part(layer.output))
 
     def weights(self, layer: Layer, oc: Interval, ic: Interval,
                 use: WeightUse | None) -> tuple[WeightSlice | None, Buffer | None]:  # fmt: skip
-        """The slice of constants for the next step and its buffer; loaded unless it is there already."""
+        """The slice of constants for the next step and its buffer; loaded unless it is there
+        already."""
         if use is None:
             return None, None
         size = self.backend.weight_bytes(layer, oc[1] - oc[0], ic[1] - ic[0])
         piece = WeightSlice(layer, oc, ic, size)
         if use.resident and (layer, oc, ic) in self.resident:
             return piece, self.resident[layer, oc, ic]
-        buffer = Buffer(f"{layer.name}.weights", size, self.now, self.now, True, long_lived=use.resident, constant=True)
+        buffer = Buffer(
+            f"{layer.name}.weights",
+            size,
+            self.now,
+            self.now,
+            True,
+            long_lived=use.resident,
+            constant=True,
+        )
         self.waiting.append(Load(buffer, weights=piece))
         if use.resident:
             self.resident[layer, oc, ic] = buffer
@@ -209,10 +241,16 @@ class StepBuilder:
             if tile.buffer is out.buffer:
                 continue
             region = Region(full.n, (0, x.shape[1]), full.h, full.w)
-            self.finish(Compute("copy", layer, out, Region(full.n, channels, full.h, full.w), [(tile, region)]))
+            self.finish(
+                Compute(
+                    "copy", layer, out, Region(full.n, channels, full.h, full.w), [(tile, region)]
+                )
+            )
         if self.waiting:
             self.finish(None)
-        self.tiles[layer.output].buffer.last = max(self.tiles[layer.output].buffer.last, self.now - 1)
+        self.tiles[layer.output].buffer.last = max(
+            self.tiles[layer.output].buffer.last, self.now - 1
+        )
 
     def store(self, tile: Tile, region: Region) -> None:
         self.steps[-1].stores.append(Store(tile, tile.tensor, region))
@@ -220,14 +258,21 @@ class StepBuilder:
         tile.buffer.last = max(tile.buffer.last, self.now - 1)
 
     def own_part(self, t: Tensor) -> Region:
-        """The part of a tensor that this tile must write (its region may be larger by the halo of its readers)."""
+        """The part of a tensor that this tile must write (its region may be larger by the halo of
+        its readers)."""
         full = self.regions[t]
         _, th, tw = self.plan.tiles
-        return Region(full.n, full.c, split(t.shape[2], th, self.index[1]), split(t.shape[3], tw, self.index[2]))
+        return Region(
+            full.n,
+            full.c,
+            split(t.shape[2], th, self.index[1]),
+            split(t.shape[3], tw, self.index[2]),
+        )
 
     # ---- a group of one concat
     def moves(self, layer: Layer) -> None:
-        """The inputs that do not lie in the concat yet pass through local memory, a third of it at a time."""
+        """The inputs that do not lie in the concat yet pass through local memory, a third of it at
+        a time."""
         offset = 0
         for x in layer.inputs:
             if x.parent is not layer.output or x.alias or x.channel_offset != offset:
@@ -245,11 +290,15 @@ class StepBuilder:
             self.waiting.append(Load(tile.buffer, tile=tile))
             self.finish(None)
             region = Region(full.n, (offset + c0, offset + c1), full.h, full.w)
-            self.store(Tile(layer.output, region, tile.buffer, 0, tile.plane, tile.groups, tile.itemsize), region)
+            self.store(
+                Tile(layer.output, region, tile.buffer, 0, tile.plane, tile.groups, tile.itemsize),
+                region,
+            )
 
     # ---- sums over parts of the channels
     def bottleneck(self, conv: Layer) -> None:
-        """The layers before `conv` part by part, each part added to its 32-bit sums; then the layers behind it."""
+        """The layers before `conv` part by part, each part added to its 32-bit sums; then the
+        layers behind it."""
         plan, index = self.plan, self.index
         out: Tile | None = None
         for i, part in enumerate(plan.channels):
@@ -264,9 +313,19 @@ class StepBuilder:
                 out = self.new_tile(conv.output, full)
                 out.buffer.temp = 3 * out.buffer.size
             last = i == len(plan.channels) - 1
-            where = "only" if len(plan.channels) == 1 else "first" if i == 0 else "last" if last else "middle"
+            where = (
+                "only"
+                if len(plan.channels) == 1
+                else "first"
+                if i == 0
+                else "last"
+                if last
+                else "middle"
+            )
             out.buffer.temp_last = self.now
-            self.finish(Compute("conv", conv, out, full, [(tile, tile.region)], weights, buffer, where))
+            self.finish(
+                Compute("conv", conv, out, full, [(tile, tile.region)], weights, buffer, where)
+            )
         assert out is not None
         self.set_regions(index, None)
         self.tiles, self.copies = {conv.output: out}, {}
@@ -277,8 +336,14 @@ class StepBuilder:
 
     # ---- a group of one convolution
     def partial_sums(self, layer: Layer) -> None:
-        """One convolution over slices of its input channels: 32-bit partial sums in four byte planes."""
-        use, x, y, pieces = self.plan.weights[layer], layer.inputs[0], layer.output, self.plan.ic_slices
+        """One convolution over slices of its input channels: 32-bit partial sums in four byte
+        planes."""
+        use, x, y, pieces = (
+            self.plan.weights[layer],
+            layer.inputs[0],
+            layer.output,
+            self.plan.ic_slices,
+        )
         region, source = self.regions[y], self.regions[x]
         out = None
         for i, ic in enumerate(pieces):
@@ -288,6 +353,8 @@ class StepBuilder:
             weights, buffer = self.weights(layer, region.c, ic, use)
             out = out or self.new_tile(y, region, planes=4)
             where = "first" if i == 0 else "last" if i == len(pieces) - 1 else "middle"
-            self.finish(Compute("conv", layer, out, region, [(tile, tile.region)], weights, buffer, where))
+            self.finish(
+                Compute("conv", layer, out, region, [(tile, tile.region)], weights, buffer, where)
+            )
         assert out is not None
         self.store(out, region)

@@ -1,7 +1,9 @@
-"""How long a placed group takes: both engines in order, waiting for each other where they touch the same bytes.
+"""How long a placed group takes: both engines in order, waiting for each other where they touch the
+same bytes.
 
-The same rule as the emitter's waits: a reader waits for the last writer, a writer for the last access (units of 64 bytes).
-The loads of the group that are issued before its first step count as issued at its start.
+The same rule as the emitter's waits: a reader waits for the last writer, a writer for the last
+access (units of 64 bytes). The loads of the group that are issued before its first step count as
+issued at its start.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ def group_time(actions: list[Load | Compute | Store], times: dict[int, float], s
     return max(tiu_free, tdma_free)
 
 
-def action_times(steps: list[Step], compute: list[float], loads: list, stores: list) -> dict[int, float]:
+def action_times(
+    steps: list[Step], compute: list[float], loads: list, stores: list
+) -> dict[int, float]:
     """Cycles of every action of the steps by its id(), from cost.step_times."""
     times: dict[int, float] = {}
     for k, s in enumerate(steps):
