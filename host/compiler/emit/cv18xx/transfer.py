@@ -59,14 +59,16 @@ def load_weights(e: Emitter, load: Load, pieces: list[tuple[Segment, int]]) -> N
     for seg, offset in pieces:
         groups = -(-seg.count // lanes)
         first = addr + seg.offset
-        packed = {"compress_en": 1, "cmprs_fmt": 1} if seg.compressed else {}
+        packed = int(seg.compressed)
         if load.weights.layer.kind == "fc":
             right = matrix_operand(first, seg.count, seg.row, lanes)
-            e.tdma.load_matrix(Global(WEIGHT_BASE, offset, (seg.row, seg.row, seg.row)), right, seg.row, seg.row, **packed)
+            e.tdma.load_matrix(Global(WEIGHT_BASE, offset, (seg.row, seg.row, seg.row)), right, seg.row, seg.row,
+                               compress_en=packed, cmprs_fmt=packed)  # fmt: skip
             continue
         span = (first, first + (groups - 1) * seg.stride + seg.row)
         local = Operand((1, seg.count, 1, seg.row), 0, first, (groups * seg.stride, seg.stride, seg.row, 1), span)
-        e.tdma.copy(LOAD, Global(WEIGHT_BASE, offset, (seg.nbytes, seg.row, seg.row)), local, (1, seg.count, 1, seg.row), **packed)
+        e.tdma.copy(LOAD, Global(WEIGHT_BASE, offset, (seg.nbytes, seg.row, seg.row)), local, (1, seg.count, 1, seg.row),
+                    compress_en=packed, cmprs_fmt=packed)  # fmt: skip
         if load.weights.layer.kind == "dequantize" and lanes > 1:
             one = Operand((1, 1, lanes - 1, seg.row), 0, first, (0, 0, 0, 1), span)
             rest = Operand((1, lanes - 1, 1, seg.row), 1, first, local.strides, span)
