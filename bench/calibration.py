@@ -15,14 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
+from common import timed, tool
 from tpuforge.compiler.calibrate import CalibrationTable, read_table
 from tpuforge.compiler.frontend.onnx import load
 from tpuforge.compiler.ir import text
@@ -39,7 +37,6 @@ NETWORKS = (
     "googlenet",
 )
 VENDOR_CPU_SECONDS = {"efficientnet_lite0": 28.0}
-COMMAND = "import sys; from tpuforge.tools.run_calibration import main; sys.exit(main())"
 NEAR_TIE = 1e-4  # a threshold that differs more is another bin of the histogram
 
 
@@ -54,19 +51,6 @@ def write_graph(onnx: Path, shared: Path, vendor: CalibrationTable, folder: Path
     return path
 
 
-def timed(command: list[str]) -> tuple[float, float, float]:
-    """(CPU seconds, wall seconds, peak MB) of a process; its output is shown when it fails."""
-    with tempfile.TemporaryFile("w+") as log:
-        begin = time.perf_counter()
-        child = subprocess.Popen(command, stdout=log, stderr=log)
-        _, status, usage = os.wait4(child.pid, 0)
-        wall = time.perf_counter() - begin
-        if os.waitstatus_to_exitcode(status):
-            log.seek(0)
-            raise SystemExit(f"{' '.join(command)} failed:\n{log.read()}")
-    return usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024
-
-
 def measure(onnx: Path, shared: Path, images: int) -> dict[str, Any]:
     vendor = read_table(shared / "zoo" / "vendor" / f"{onnx.stem}_cali_table")
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +58,7 @@ def measure(onnx: Path, shared: Path, images: int) -> dict[str, Any]:
         table = Path(folder, "table")
         data = str(shared / "data" / "ILSVRC2012")
         options = ["--dataset", data, "--input_num", str(images), "-o", str(table)]
-        cpu, wall, peak = timed([sys.executable, "-c", COMMAND, str(mlir), *options])
+        cpu, wall, peak = timed([*tool("run_calibration"), str(mlir), *options])
         ours = read_table(table)
     relative = [abs(ours[n].threshold / vendor[n].threshold - 1) for n in vendor]
     worst = max([d for d in relative if d < NEAR_TIE], default=0.0)

@@ -55,17 +55,20 @@ def deploy(
     is compared with the float one within `tolerance`; then the file, run on the simulator, must
     give the bytes of the quantised graph. A file that fails is renamed to <model>.failed. Beside
     the model: <prefix>_tpu.mlir, <prefix>_final.mlir, _weight_map.csv and <model>_tensor_info.txt;
-    prefix = <name>_<chip>_int8_sym.
+    prefix = <name>_<chip>_int8_sym. Pairs of 1x1 convolutions whose tensor between the table lacks
+    are merged in `graph`, so that the vendor's tables work.
 
     Raises UserInputError (also: a comparison that misses its tolerance; the first bad layer is
     named), OptionError, UnsupportedError, DoesNotFitError.
     """
     from ..lower import lower
+    from ..passes.merge_pointwise import merge_missing
 
     target = chip if isinstance(chip, Chip) else chip_named(chip)
     path = _model_path(model)
     top = graph if isinstance(graph, Graph) else read_top(graph)
     thresholds = table if isinstance(table, CalibrationTable) else _read_table(table)
+    merge_missing(top, thresholds.keys())
     exceptions = _quantize_table(quantize_table)
     checks = None
     if test_input:

@@ -1,0 +1,92 @@
+"""What the bench programs share: folders, the clock of a child process, one way to compile."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tpuforge.compiler.calibrate.table import read_table
+from tpuforge.compiler.chip import chip_named
+from tpuforge.compiler.frontend import transform_graph
+from tpuforge.compiler.ir import Graph
+from tpuforge.compiler.lower import lower
+from tpuforge.compiler.passes import merge_pointwise
+
+SHARED = Path(os.environ.get("TPUFORGE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+ZOO = Path(os.environ.get("TPUFORGE_ZOO", Path.home() / ".cache" / "tpuforge" / "zoo"))
+
+
+class Used(NamedTuple):
+    """What a process took: seconds of CPU and of wall clock, peak resident megabytes."""
+
+    cpu: float
+    wall: float
+    peak_mb: float
+
+
+def timed(command: list[str], cwd: Path | None = None) -> Used:
+    """Run a process to its end, start-up included; its output is shown when it fails."""
+    with tempfile.TemporaryFile("w+") as log:
+        begin = time.perf_counter()
+        child = subprocess.Popen(command, stdout=log, stderr=log, cwd=cwd)
+        _, status, usage = os.wait4(child.pid, 0)
+        wall = time.perf_counter() - begin
+        if os.waitstatus_to_exitcode(status):
+            log.seek(0)
+            raise SystemExit(f"{' '.join(command)} failed:\n{log.read()}")
+    return Used(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024)
+
+
+def tool(name: str) -> list[str]:
+    """The command line of one of our commands, in this interpreter."""
+    start = f"import sys; from tpuforge.tools.{name} import main; sys.exit(main())"
+    return [sys.executable, "-c", start]
+
+
+def zoo_file(name: str, zoo: Path) -> Path:
+    """The ONNX file of a network; the tiny ones are stored in the shared folder."""
+    stored = SHARED / "zoo" / f"{name}.onnx"
+    path = stored if stored.is_file() else zoo / f"{name}.onnx"
+    if not path.is_file():
+        raise SystemExit(f"no {path}: make it with shared/zoo/build_zoo.py {zoo} {name}")
+    return path
+
+
+def quantised(name: str, chip: str, zoo: Path) -> tuple[Graph, Graph, float]:
+    """(Top graph, Tpu graph, CPU seconds of the lowering) with the vendor's calibration table."""
+    table = read_table(SHARED / "zoo" / "vendor" / f"{name}_cali_table")
+    graph = transform_graph(zoo_file(name, zoo))
+    merge_pointwise.merge_missing(graph, table.keys())
+    begin = time.process_time()
+    return graph, lower(graph, table, chip_named(chip)), time.process_time() - begin
+
+
+def geometric_mean(ratios: Iterable[float]) -> float:
+    """exp of the mean logarithm; 1 of nothing."""
+    logs = [math.log(r) for r in ratios]
+    return math.exp(sum(logs) / len(logs)) if logs else 1.0
+
+
+def parser(doc: str, *, zoo: bool = True) -> argparse.ArgumentParser:
+    """The options that all have: --json, and --zoo for programs that compile networks."""
+    p = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if zoo:
+        p.add_argument("--zoo", type=Path, default=ZOO, help="folder of ONNX files (%(default)s)")
+    p.add_argument("--json", type=Path, help="write the figures to this file")
+    return p
+
+
+def write_json(path: Path | None, figures: Any) -> None:
+    if path:
+        path.write_text(json.dumps(figures, indent=1) + "\n")
