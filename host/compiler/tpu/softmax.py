@@ -15,17 +15,15 @@ from .base import TpuOp
 
 @register
 class Softmax(TpuOp):
-    """i8 (n, c, 1, 1) -> f32 of the same shape: y = exp(x) / sum over c of exp(x). axis = 1.
+    """i8 (n, c, h, w) -> f32 of the same shape: y = exp(x) / sum over c of exp(x). axis = 1.
 
     All steps are bf16 instructions (hw/cv18xx-tiu.md section 4), so every result has 8
     significant bits:
 
         e[i] = table[x[i] & 255]        table[q & 255] = bf16_rne(exp(q * scale - o)), a look-up
-        s    = bf16_rne(e[0] + e[1] + ...)   fp32, each addition truncated, in order of c: average
-        pooling with k = 1.0,
-                                             kernel (1, c) on the vector laid out as (n rows, w = c)
-        r    = bf16_rne(1 / s)          exact: power of two (look-up by mv_lut_idx) times mantissa
-        (look-up by low byte)
+        s    = bf16_rne(e[0] + e[1] + ...)   fp32, each addition truncated, in order of c: a 1x1
+                                             convolution with constant weight 1.0
+        r    = bf16_rne(1 / s)          two look-ups and a product (emit/cv18xx/softmax.py)
         y[i] = f32(bf16_mul(e[i], r))   upper halves of fp32
 
     table: bf16 [256] (`softmax_table`).
@@ -37,7 +35,7 @@ class Softmax(TpuOp):
     def infer(self) -> list[TensorType]:
         shape = self.shape4()
         table = self.operands[1]
-        self.require(self.axis == 1 and shape[2:] == (1, 1), f"axis {self.axis} of {shape}")
+        self.require(self.axis == 1, f"axis {self.axis} of {shape}")
         self.require(table is not None and table.shape == (256,), "the table has not 256 entries")
         return [TensorType(shape, "f32")]
 

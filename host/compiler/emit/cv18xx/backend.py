@@ -11,6 +11,7 @@ from ...errors import UnsupportedError
 from ...isa.cv18xx import cost
 from ...schedule.layers import Layer, Tensor, Window
 from .boundary import quantize_temp
+from .softmax import softmax_temp
 from .spread import row_bytes, spread
 from .weights import blob_bytes, padded_inputs
 
@@ -56,8 +57,10 @@ class Cv18xxBackend:
 
     def temp_bytes(self, layer: Layer, shape: tuple[int, int, int, int]) -> int:
         """Add: the high bytes of the 16-bit product; Dequantize: the bytes of one look-up; PRelu: the negative part;
-        Quantize: bf16 planes."""
+        Quantize, Softmax: bf16 planes."""
         n, c, h, w = shape
+        if layer.kind == "softmax":
+            return softmax_temp(-(-c // self.lanes), h, w)
         if layer.kind == "quantize":
             return quantize_temp(-(-c // self.lanes), h, w)
         if layer.kind in ("add", "prelu", "dequantize"):
@@ -99,6 +102,10 @@ class Cv18xxBackend:
             moves = 2 * (chip.tdma_command_cycles + c * math.ceil(h * w / 8))
             return (n * (product + moves) + arith("copy") + arith("copy", bf16=True) + arith("and") + arith("mul", bf16=True)
                     + arith("xor"))  # fmt: skip
+        if kind == "softmax":
+            total = cost.conv_cycles(chip, n=n, oc=chip.lanes, oh=h, ow=w, ic=c, kh=1, kw=1, quant=False, bf16=True)
+            index = cost.lookup_cycles(chip, n=n, c=c, h=h, w=w, table_h=32, bf16=True)
+            return total + 2 * index + arith("copy") + 2 * arith("mul", bf16=True)
         if kind == "dequantize":
             return 4 * (cost.lookup_cycles(chip, n=n, c=c, h=h, w=w) + arith("copy"))
         return arith("copy" if kind == "copy" else "max")

@@ -16,7 +16,7 @@ from ...schedule.schedule import schedule
 from .backend import Cv18xxBackend
 from .commands import CommandList
 from .compute import Emitter
-from .transfer import Places, load_tile, load_weights, store
+from .transfer import TABLE_KINDS, Places, load_tile, load_weights, store
 from .weights import Segment, compressed, segments
 
 IO_NUMBERS = range(3, 8)
@@ -75,7 +75,7 @@ def _constants(program: Program, chip: Chip, known: WeightMap | None,
     for key, piece in slices.items():
         parts[key] = []
         for k, (segment, data) in enumerate(segments(piece, chip.lanes)):
-            if compress and piece.layer.kind != "dequantize":
+            if compress and piece.layer.kind not in TABLE_KINDS:
                 segment, data = compressed(segment, data)
             name = f"{piece.layer.name}_{('weight', 'param')[k > 0]}{k or ''}_{piece.oc[0]}_{piece.ic[0]}"
             items.append((name, data))

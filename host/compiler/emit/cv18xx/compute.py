@@ -19,6 +19,7 @@ from .boundary import quantize
 from .commands import CommandList
 from .matrix import matrix_operand, rows_operand
 from .operand import Operand, operand
+from .softmax import softmax
 from .tdma import Tdma
 from .tiu import Tiu
 from .weights import align16, padded_inputs, parameter_bytes, weights_part
@@ -249,6 +250,7 @@ def dequantize(e: Emitter, c: Compute) -> None:
 KINDS: dict[str, Callable[[Emitter, Compute], None]] = {
     "conv": conv, "fc": fully_connected, "depthwise": depthwise, "maxpool": max_pool, "avgpool": avg_pool, "add": add, "mul": mul, "requant": requant,
     "relu": relu, "leaky_relu": leaky_relu, "prelu": prelu, "copy": copy, "quantize": quantize, "dequantize": dequantize,
+    "softmax": softmax,
 }  # fmt: skip
 
 

@@ -105,6 +105,18 @@ class Tiu:
         }  # fmt: skip
         self.commands.tiu(f, [x.span, blob], [out.span])
 
+    def sum_channels_bf16(self, x: Operand, out: Operand, factor: int) -> None:
+        """Every channel of out := sum over the channels of x * factor (a bf16 pattern), in order: a 1x1 bf16 convolution
+        with constant weights (sections 4, 5.9)."""
+        if x.lane or out.lane or not is_aligned(x, self.chip):
+            raise InternalError("a convolution needs a packed input and a result that begins at lane 0")
+        f = common_fields() | BF16_FIELDS | shape_fields("res0", out.shape) | shape_fields("opd0", x.shape)
+        f |= {"opd1_n": x.shape[1], "opd1_c": out.shape[1], "opd1_h": 1, "opd1_w": 1, "opt_opd1_const": 1, "opd1_addr": factor}
+        f |= shape_fields("opd2", (1, out.shape[1], 1, 1)) | window_fields(self.chip, (0, 0, 0, 0), (1, 1))
+        f |= {"tsk_typ": 0, "tsk_eu_typ": 0, "tsk_opd_num": 2, "res0_addr": out.offset, "opd0_addr": x.offset, "opd2_addr": 0,
+              "opd2_b_str": 0, "short_res0_str": 0, "short_opd0_str": 0, "short_opd1_str": 1, "short_opd2_str": 2}  # fmt: skip
+        self.commands.tiu(f, [x.span], [out.span])
+
     def max_pool(self, x: Operand, out: Operand, *, kernel: tuple[int, int], strides: tuple[int, int],
                  pads: tuple[int, int, int, int], fill: int) -> None:  # fmt: skip
         """Maximum pooling; the fill value takes part in every window (section 5.7)."""
@@ -226,6 +238,18 @@ class Tiu:
               "opd1_addr": table, **dict.fromkeys(("short_res0_str", "short_opd0_str", "short_opd1_str"), 0)}  # fmt: skip
         f |= {"tens_lookup": 1, "tsk_eu_typ": 0} if self.chip.generation == "A" else {"tsk_eu_typ": 12}
         self.commands.tiu(f, [a.span, (table, table + 256)], [out.span])
+
+    def look_up_bf16(self, out: Operand, a: Operand, table: int) -> None:
+        """out = table[low byte of a], 2-byte elements; both tensors aligned (section 5.4)."""
+        if out.lane or a.lane or not (is_aligned(out, self.chip) and is_aligned(a, self.chip)):
+            raise InternalError("a look-up needs aligned tensors that begin at lane 0")
+        f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", a.shape)
+        f |= shape_fields("opd1", (1, self.chip.lanes, 32, 8)) | {"opd_typ": 1, "opt_shift_typ": 0}
+        f |= {"tsk_typ": 3, "tsk_eu_typ": 12, "tsk_opd_num": 2, "res0_addr": out.offset, "opd0_addr": a.offset,
+              "opd1_addr": table, **dict.fromkeys(("short_res0_str", "short_opd0_str", "short_opd1_str"), 0)}  # fmt: skip
+        if self.chip.generation == "A":
+            f["tens_lookup"] = 1
+        self.commands.tiu(f, [a.span, (table, table + 512)], [out.span])
 
 
 def _moved(span: Range, by: int) -> Range:

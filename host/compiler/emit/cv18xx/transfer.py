@@ -11,6 +11,7 @@ from .tdma import IN_LOCAL, LOAD, STORE, Global
 from .weights import Segment
 
 WEIGHT_BASE = 1
+TABLE_KINDS = ("dequantize", "softmax")  # constants are tables, the same in every lane
 
 
 class Places:
@@ -69,7 +70,7 @@ def load_weights(e: Emitter, load: Load, pieces: list[tuple[Segment, int]]) -> N
         local = Operand((1, seg.count, 1, seg.row), 0, first, (groups * seg.stride, seg.stride, seg.row, 1), span)
         e.tdma.copy(LOAD, Global(WEIGHT_BASE, offset, (seg.nbytes, seg.row, seg.row)), local, (1, seg.count, 1, seg.row),
                     compress_en=packed, cmprs_fmt=packed)  # fmt: skip
-        if load.weights.layer.kind == "dequantize" and lanes > 1:
+        if load.weights.layer.kind in TABLE_KINDS and lanes > 1:
             one = Operand((1, 1, lanes - 1, seg.row), 0, first, (0, 0, 0, 1), span)
             rest = Operand((1, lanes - 1, 1, seg.row), 1, first, local.strides, span)
             e.tdma.copy(IN_LOCAL, one, rest, one.shape, dst_shape=rest.shape)

@@ -23,6 +23,7 @@ from ...isa.cv18xx.compress import compress_int8, compressed_int8_size
 from ...schedule.layers import Layer
 from ...schedule.program import WeightSlice
 from .boundary import quantize_factors
+from .softmax import SOFTMAX_BYTES, softmax_tables
 from .spread import row_bytes
 
 TABLE_BYTES = 1024  # Dequantize: four look-up tables
@@ -66,6 +67,8 @@ def blob_bytes(layer: Layer, oc: int, ic: int, lanes: int) -> int:
         return TABLE_BYTES
     if layer.kind == "quantize":
         return 16
+    if layer.kind == "softmax":
+        return SOFTMAX_BYTES
     if layer.kind == "fc":
         return (ic + bias_rows(layer)) * row_bytes(oc, lanes)
     return 0
@@ -124,6 +127,8 @@ def segments(piece: WeightSlice, lanes: int) -> list[tuple[Segment, bytes]]:
     """The loads of a slice with their bytes in DDR."""
     if piece.layer.kind == "dequantize":
         return [(Segment(0, 1, TABLE_BYTES, TABLE_BYTES), dequantize_tables(piece.layer))]
+    if piece.layer.kind == "softmax":
+        return [(Segment(0, 1, SOFTMAX_BYTES, SOFTMAX_BYTES), softmax_tables(piece.layer))]
     if piece.layer.kind == "quantize":
         factors = quantize_factors(piece.layer)
         return [(Segment(0, 1, len(factors), len(factors)), factors)]

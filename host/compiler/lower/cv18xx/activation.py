@@ -84,10 +84,10 @@ def _prelu(ctx: Context, op: Any, x: Value, slope: NDArray[Any]) -> Value:
 def lower_softmax(ctx: Context, op: top.Softmax) -> Value:
     rank = len(op.x.shape)
     x = ctx.get(op.x)
-    if op.axis % rank != 1 or x.shape[2:] != (1, 1) or op.results[0].uses:
+    if op.axis % rank != 1 or rank > 4 or op.results[0].uses:
         raise UnsupportedError(
             f"{op.name} is a Softmax along axis {op.axis} of {list(op.x.shape)}; "
-            "only one over the channels of a vector (n, c), as the last layer, works"
+            "only one over axis 1 of at most 4 dimensions, as the last layer, works"
         )
     assert x.type.scale is not None
     name = f"{op.name}_f32"
