@@ -104,7 +104,9 @@ unsigned char *npy_bytes(const Array *a, size_t *size) {
   memcpy(file, MAGIC "\x01\x00", 8);
   file[8] = (unsigned char)(padded & 0xFF);
   file[9] = (unsigned char)(padded >> 8);
-  snprintf((char *)file + 10, (size_t)padded + 1, "%-*s\n", padded - 1, header);
+  memset(file + 10, ' ', (size_t)padded - 1);
+  memcpy(file + 10, header, (size_t)n);
+  file[9 + padded] = '\n';
   memcpy(file + 10 + padded, a->data, bytes);
   *size = 10 + (size_t)padded + bytes;
   return file;
