@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from samples.build import Image, Letterbox, shared_library
 
 

@@ -137,7 +137,9 @@ def test_orientation_as_opencv_applies_it(samples: Any, tmp_path: Path, orientat
 
 def test_damaged_pictures_are_refused(samples: Any, tmp_path: Path) -> None:
     good = exif_jpeg(random_image(2, 16, 16), 6, big=True)
-    for k, data in enumerate((b"", b"no picture", good[:40], b"\x93NUMPY\x01\x00\xff\xff", good[:2])):
+    for k, data in enumerate(
+        (b"", b"no picture", good[:40], b"\x93NUMPY\x01\x00\xff\xff", good[:2])
+    ):
         for suffix in (".jpg", ".npy"):
             path = tmp_path / f"{k}{suffix}"
             path.write_bytes(data)
@@ -207,9 +209,7 @@ def filled(samples: Any, image: np.ndarray, p: CPreprocess, fmt: int, qscale: fl
     tensor.sys_mem, tensor.mem_type, tensor.qscale = memory.ctypes.data, 1, qscale
     samples.c.preprocess_image.restype = ctypes.c_bool
     view: Image = samples.image(image)
-    assert samples.c.preprocess_image(
-        ctypes.byref(tensor), 1, ctypes.byref(view), ctypes.byref(p)
-    )
+    assert samples.c.preprocess_image(ctypes.byref(tensor), 1, ctypes.byref(view), ctypes.byref(p))
     assert not memory[0].any()
     return memory[1]
 
