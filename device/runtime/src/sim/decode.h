@@ -6,33 +6,41 @@
 
 #define MAX_DIM 4063u
 #define BAD(...) return sim_fail(e, TPU_SIM_BAD_STREAM, __VA_ARGS__)
-#define NEED(field, cond)                                                                 \
-    do {                                                                                  \
-        if (!(cond)) {                                                                    \
-            BAD("field " #field " = %lld, needed: %s", (long long)f->field, #cond);       \
-        }                                                                                 \
-    } while (0)
-#define TRY(call)                \
-    do {                         \
-        const int rc_ = (call);  \
-        if (rc_ != TPU_SIM_OK) { \
-            return rc_;          \
-        }                        \
-    } while (0)
+#define NEED(field, cond)                                                                          \
+  do {                                                                                             \
+    if (!(cond)) {                                                                                 \
+      BAD("field " #field " = %lld, needed: %s", (long long)f->field, #cond);                      \
+    }                                                                                              \
+  } while (0)
+#define TRY(call)                                                                                  \
+  do {                                                                                             \
+    const int rc_ = (call);                                                                        \
+    if (rc_ != TPU_SIM_OK) {                                                                       \
+      return rc_;                                                                                  \
+    }                                                                                              \
+  } while (0)
 
 /* The fields of one operand. */
 typedef struct {
-    const char *name;
-    uint32_t addr, code, n, c, h, w, ns, cs, hs, ws, bs, is_signed, seg;
+  const char *name;
+  uint32_t addr, code, n, c, h, w, ns, cs, hs, ws, bs, is_signed, seg;
 } raw_operand;
 
-#define RAW(x, N, C, H, W)                                                               \
-    {                                                                                    \
-        .name = #x, .addr = f->x##_addr, .code = f->short_##x##_str, .n = (N), .c = (C), \
-        .h = (H), .w = (W), .ns = f->x##_n_str, .cs = f->x##_c_str, .hs = f->x##_h_str,  \
-        .ws = f->x##_w_str, .bs = f->x##_b_str, .is_signed = f->opt_##x##_sign,          \
-        .seg = f->opt_##x##_seg                                                          \
-    }
+#define RAW(x, N, C, H, W)                                                                         \
+  {.name = #x,                                                                                     \
+   .addr = f->x##_addr,                                                                            \
+   .code = f->short_##x##_str,                                                                     \
+   .n = (N),                                                                                       \
+   .c = (C),                                                                                       \
+   .h = (H),                                                                                       \
+   .w = (W),                                                                                       \
+   .ns = f->x##_n_str,                                                                             \
+   .cs = f->x##_c_str,                                                                             \
+   .hs = f->x##_h_str,                                                                             \
+   .ws = f->x##_w_str,                                                                             \
+   .bs = f->x##_b_str,                                                                             \
+   .is_signed = f->opt_##x##_sign,                                                                 \
+   .seg = f->opt_##x##_seg}
 
 /* Resolve lane, offset and stride code; planes > 0: check the range of that many planes. */
 int make_operand(const chip_info *chip, const raw_operand *r, uint32_t size, uint32_t planes,
@@ -59,8 +67,7 @@ int decode_lookup(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, const err_
 int decode_mdsum(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, const err_ctx *e);
 int decode_conv(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, const err_ctx *e);
 int decode_depthwise(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, const err_ctx *e);
-int decode_pool(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, int average,
-                const err_ctx *e);
+int decode_pool(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, int average, const err_ctx *e);
 int decode_matrix(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, const err_ctx *e);
 
 #endif

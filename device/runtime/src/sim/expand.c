@@ -6,82 +6,82 @@
 
 static uint32_t used_phases(uint32_t taps, uint32_t dilation, uint32_t stride, uint8_t *slot,
                             uint8_t *phase) {
-    uint32_t count = 0;
-    memset(slot, 0xFF, 32);
-    for (uint32_t i = 0; i < taps && i < stride; i++) {
-        const uint32_t p = i * dilation % stride;
-        if (slot[p] == 0xFF) {
-            slot[p] = (uint8_t)count;
-            phase[count++] = (uint8_t)p;
-        }
+  uint32_t count = 0;
+  memset(slot, 0xFF, 32);
+  for (uint32_t i = 0; i < taps && i < stride; i++) {
+    const uint32_t p = i * dilation % stride;
+    if (slot[p] == 0xFF) {
+      slot[p] = (uint8_t)count;
+      phase[count++] = (uint8_t)p;
     }
-    return count;
+  }
+  return count;
 }
 
 void expansion_init(expansion *x, const tiu_cmd *t, int packed_rows) {
-    const window *w = &t->win;
-    x->in_h = t->a.h;
-    x->in_w = t->a.w;
-    x->height = (t->a.h - 1u) * (w->yins + 1u) + 1 + w->yins_last + w->up + w->dn;
-    x->width = (t->a.w - 1u) * (w->xins + 1u) + 1 + w->xins_last + w->lf + w->rt;
-    x->whole = packed_rows && w->ystr == 1 && w->xstr == 1 && x->height == t->a.h &&
-               x->width == t->a.w;
-    x->hph = ceil_div(x->height, w->ystr);
-    x->wph = ceil_div(x->width, w->xstr);
-    x->ny = used_phases(w->kh, w->ydil, w->ystr, x->yslot, x->yphase);
-    x->nx = used_phases(w->kw, w->xdil, w->xstr, x->xslot, x->xphase);
-    x->plane = (uint64_t)x->ny * x->nx * x->hph * x->wph;
-    x->flat = (t->res.h - 1u) * x->wph + t->res.w;
+  const window *w = &t->win;
+  x->in_h = t->a.h;
+  x->in_w = t->a.w;
+  x->height = (t->a.h - 1u) * (w->yins + 1u) + 1 + w->yins_last + w->up + w->dn;
+  x->width = (t->a.w - 1u) * (w->xins + 1u) + 1 + w->xins_last + w->lf + w->rt;
+  x->whole =
+      packed_rows && w->ystr == 1 && w->xstr == 1 && x->height == t->a.h && x->width == t->a.w;
+  x->hph = ceil_div(x->height, w->ystr);
+  x->wph = ceil_div(x->width, w->xstr);
+  x->ny = used_phases(w->kh, w->ydil, w->ystr, x->yslot, x->yphase);
+  x->nx = used_phases(w->kw, w->xdil, w->xstr, x->xslot, x->xphase);
+  x->plane = (uint64_t)x->ny * x->nx * x->hph * x->wph;
+  x->flat = (t->res.h - 1u) * x->wph + t->res.w;
 }
 
 void expand_fill(const expansion *x, void *dst, uint32_t size, uint32_t fill) {
-    uint8_t bytes[4] = {(uint8_t)fill, (uint8_t)(fill >> 8), (uint8_t)(fill >> 16),
-                        (uint8_t)(fill >> 24)};
-    const size_t count = (size_t)x->plane;
-    if (x->whole) {
-        return; /* every unit is an input */
-    }
-    if (size == 1 || (bytes[0] == bytes[1] && (size == 2 || (bytes[0] == bytes[2] &&
-                                                            bytes[0] == bytes[3])))) {
-        memset(dst, bytes[0], count * size);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        memcpy((uint8_t *)dst + i * size, bytes, size);
-    }
+  uint8_t bytes[4] = {(uint8_t)fill, (uint8_t)(fill >> 8), (uint8_t)(fill >> 16),
+                      (uint8_t)(fill >> 24)};
+  const size_t count = (size_t)x->plane;
+  if (x->whole) {
+    return; /* every unit is an input */
+  }
+  if (size == 1 ||
+      (bytes[0] == bytes[1] && (size == 2 || (bytes[0] == bytes[2] && bytes[0] == bytes[3])))) {
+    memset(dst, bytes[0], count * size);
+    return;
+  }
+  for (size_t i = 0; i < count; i++) {
+    memcpy((uint8_t *)dst + i * size, bytes, size);
+  }
 }
 
-#define COPY_UNITS(type)                                   \
-    do {                                                   \
-        type *restrict d = dst;                            \
-        const type *restrict s = src;                      \
-        if (dstep == 1 && sstep == 2) {                    \
-            for (size_t i = 0; i < count; i++) {           \
-                d[i] = s[2 * i];                           \
-            }                                              \
-        } else {                                           \
-            for (size_t i = 0; i < count; i++) {           \
-                d[i * dstep] = s[i * sstep];               \
-            }                                              \
-        }                                                  \
-    } while (0)
+#define COPY_UNITS(type)                                                                           \
+  do {                                                                                             \
+    type *restrict d = dst;                                                                        \
+    const type *restrict s = src;                                                                  \
+    if (dstep == 1 && sstep == 2) {                                                                \
+      for (size_t i = 0; i < count; i++) {                                                         \
+        d[i] = s[2 * i];                                                                           \
+      }                                                                                            \
+    } else {                                                                                       \
+      for (size_t i = 0; i < count; i++) {                                                         \
+        d[i * dstep] = s[i * sstep];                                                               \
+      }                                                                                            \
+    }                                                                                              \
+  } while (0)
 
 /* dst[i*dstep] = src[i*sstep] */
 static void copy_units(void *dst, uint32_t dstep, const void *src, uint32_t sstep, uint32_t size,
                        size_t count) {
-    if (size == 1) {
-        COPY_UNITS(uint8_t);
-    } else if (size == 2) {
-        COPY_UNITS(uint16_t);
-    } else {
-        COPY_UNITS(uint32_t);
-    }
+  if (size == 1) {
+    COPY_UNITS(uint8_t);
+  } else if (size == 2) {
+    COPY_UNITS(uint16_t);
+  } else {
+    COPY_UNITS(uint32_t);
+  }
 }
 
 /* The input columns that fall into one phase: first expanded column, first input column and
  * count; inputs follow each other at a distance of `in_step`, places at `out_step`. */
 typedef struct {
-    uint32_t place, input, count, in_step, out_step;
+  uint32_t place, input, count, in_step, out_step;
 } phase_columns;
 
 static uint32_t gcd(uint32_t a, uint32_t b) { return b ? gcd(b, a % b) : a; }
@@ -90,46 +90,46 @@ static uint32_t gcd(uint32_t a, uint32_t b) { return b ? gcd(b, a % b) : a; }
  * form an arithmetic progression. */
 static phase_columns columns_of(uint32_t pad, uint32_t step, uint32_t stride, uint32_t phase,
                                 uint32_t inputs) {
-    phase_columns c = {0, 0, 0, stride / gcd(step, stride), step / gcd(step, stride)};
-    for (uint32_t i = 0; i < c.in_step && i < inputs; i++) {
-        const uint32_t at = pad + i * step;
-        if (at % stride == phase) {
-            c.input = i;
-            c.place = at / stride;
-            c.count = (inputs - i + c.in_step - 1) / c.in_step;
-            break;
-        }
+  phase_columns c = {0, 0, 0, stride / gcd(step, stride), step / gcd(step, stride)};
+  for (uint32_t i = 0; i < c.in_step && i < inputs; i++) {
+    const uint32_t at = pad + i * step;
+    if (at % stride == phase) {
+      c.input = i;
+      c.place = at / stride;
+      c.count = (inputs - i + c.in_step - 1) / c.in_step;
+      break;
     }
-    return c;
+  }
+  return c;
 }
 
 void expand_rows(const expansion *x, const window *w, void *dst, uint32_t size, row_loader load,
                  const void *ctx, void *rows) {
-    if (x->whole) {
-        load(dst, ctx, 0, x->in_h * x->in_w);
-        return;
+  if (x->whole) {
+    load(dst, ctx, 0, x->in_h * x->in_w);
+    return;
+  }
+  const int plain = w->xstr == 1 && w->xins == 0;
+  phase_columns cols[32];
+  for (uint32_t xs = 0; xs < x->nx; xs++) {
+    cols[xs] = columns_of(w->lf, w->xins + 1u, w->xstr, x->xphase[xs], x->in_w);
+  }
+  for (uint32_t ys = 0; ys < x->ny; ys++) {
+    const phase_columns r = columns_of(w->up, w->yins + 1u, w->ystr, x->yphase[ys], x->in_h);
+    for (uint32_t i = 0; i < r.count; i++) {
+      const size_t place = r.place + (size_t)i * r.out_step;
+      const uint32_t source = r.input + i * r.in_step;
+      uint8_t *row = (uint8_t *)dst + ((size_t)ys * x->nx * x->hph + place) * x->wph * size;
+      if (plain) {
+        load(row + (size_t)w->lf * size, ctx, source, x->in_w);
+        continue;
+      }
+      load(rows, ctx, source, x->in_w);
+      for (uint32_t xs = 0; xs < x->nx; xs++) {
+        const phase_columns *c = &cols[xs];
+        copy_units(row + ((size_t)xs * x->hph * x->wph + c->place) * size, c->out_step,
+                   (uint8_t *)rows + (size_t)c->input * size, c->in_step, size, c->count);
+      }
     }
-    const int plain = w->xstr == 1 && w->xins == 0;
-    phase_columns cols[32];
-    for (uint32_t xs = 0; xs < x->nx; xs++) {
-        cols[xs] = columns_of(w->lf, w->xins + 1u, w->xstr, x->xphase[xs], x->in_w);
-    }
-    for (uint32_t ys = 0; ys < x->ny; ys++) {
-        const phase_columns r = columns_of(w->up, w->yins + 1u, w->ystr, x->yphase[ys], x->in_h);
-        for (uint32_t i = 0; i < r.count; i++) {
-            const size_t place = r.place + (size_t)i * r.out_step;
-            const uint32_t source = r.input + i * r.in_step;
-            uint8_t *row = (uint8_t *)dst + ((size_t)ys * x->nx * x->hph + place) * x->wph * size;
-            if (plain) {
-                load(row + (size_t)w->lf * size, ctx, source, x->in_w);
-                continue;
-            }
-            load(rows, ctx, source, x->in_w);
-            for (uint32_t xs = 0; xs < x->nx; xs++) {
-                const phase_columns *c = &cols[xs];
-                copy_units(row + ((size_t)xs * x->hph * x->wph + c->place) * size, c->out_step,
-                           (uint8_t *)rows + (size_t)c->input * size, c->in_step, size, c->count);
-            }
-        }
-    }
+  }
 }

@@ -15,11 +15,11 @@
 #define EXPAND_SLACK 256 /* units readable behind the last plane */
 
 typedef struct {
-    uint32_t height, width, hph, wph, ny, nx, in_h, in_w;
-    uint64_t plane; /* units of all phases of one channel */
-    uint32_t flat;  /* (oh - 1)*wph + ow */
-    uint8_t yslot[32], xslot[32], yphase[32], xphase[32];
-    uint8_t whole;  /* map used as it is: one row of in_h*in_w */
+  uint32_t height, width, hph, wph, ny, nx, in_h, in_w;
+  uint64_t plane; /* units of all phases of one channel */
+  uint32_t flat;  /* (oh - 1)*wph + ow */
+  uint8_t yslot[32], xslot[32], yphase[32], xphase[32];
+  uint8_t whole; /* map used as it is: one row of in_h*in_w */
 } expansion;
 
 /* dst[0..count) = units of input row `row`. */
@@ -28,9 +28,7 @@ typedef void (*row_loader)(void *dst, const void *ctx, uint32_t row, uint32_t co
 void expansion_init(expansion *x, const tiu_cmd *t, int packed_rows);
 
 /* Units of row buffers that expand() needs. */
-static inline size_t expansion_row_units(const expansion *x) {
-    return (size_t)x->in_w + 64;
-}
+static inline size_t expansion_row_units(const expansion *x) { return (size_t)x->in_w + 64; }
 
 /* Set all x->plane units of `size` bytes (1, 2 or 4) to the fill value. */
 void expand_fill(const expansion *x, void *dst, uint32_t size, uint32_t fill);
@@ -41,9 +39,9 @@ void expand_rows(const expansion *x, const window *w, void *dst, uint32_t size, 
                  const void *ctx, void *rows);
 
 static inline uint64_t tap_offset(const expansion *x, const window *w, uint32_t i, uint32_t j) {
-    const uint32_t y = i * w->ydil, c = j * w->xdil;
-    const uint32_t slot = x->yslot[y % w->ystr] * x->nx + x->xslot[c % w->xstr];
-    return ((uint64_t)slot * x->hph + y / w->ystr) * x->wph + c / w->xstr;
+  const uint32_t y = i * w->ydil, c = j * w->xdil;
+  const uint32_t slot = x->yslot[y % w->ystr] * x->nx + x->xslot[c % w->xstr];
+  return ((uint64_t)slot * x->hph + y / w->ystr) * x->wph + c / w->xstr;
 }
 
 #endif

@@ -10,27 +10,27 @@
 
 #define LANE_BYTES 32768u
 #define MAX_LANES 32u
-#define PAD_BYTES 256u                 /* readable slack behind local memory and scratch areas */
+#define PAD_BYTES 256u /* readable slack behind local memory and scratch areas */
 #define DDR_START_A UINT64_C(0x100000000)
 #define MAX_SCRATCH (UINT64_C(96) << 20) /* larger expansions use the direct (slow) loops */
 #define MAX_COMMAND_WORK (UINT64_C(1) << 33)
 #define MAX_STREAM_WORK (UINT64_C(1) << 41)
 
 typedef struct {
-    const char *name;
-    uint32_t lanes;
-    uint8_t magic;
-    uint8_t gen_b;
+  const char *name;
+  uint32_t lanes;
+  uint8_t magic;
+  uint8_t gen_b;
 } chip_info;
 
 const chip_info *chip_find(const char *name);
 
 /* Error text under construction; `engine` NULL: no command prefix. */
 typedef struct {
-    char *buf;
-    size_t len;
-    const char *engine;
-    uint32_t index;
+  char *buf;
+  size_t len;
+  const char *engine;
+  uint32_t index;
 } err_ctx;
 
 int sim_fail(const err_ctx *e, int code, const char *fmt, ...)
@@ -42,105 +42,117 @@ int sim_fail(const err_ctx *e, int code, const char *fmt, ...)
 /* ---- decoded commands ---- */
 
 typedef enum {
-    OP_NOP,
-    OP_ARITH,
-    OP_LOOKUP,
-    OP_MDSUM,
-    OP_POOL,      /* max, min */
-    OP_DEPTHWISE, /* and average pooling (constant weight) */
-    OP_CONV,
-    OP_MATRIX,
-    OP_COPY,      /* TDMA tensor copy with or without conversion, byte copy, matrix load/store */
-    OP_FILL,
-    OP_TRANS_NC,
-    OP_TRANS_CW,
-    OP_TRANS_HWC,
-    OP_TRANS_MATRIX,
-    OP_COMPRESS,
-    OP_DECOMPRESS
+  OP_NOP,
+  OP_ARITH,
+  OP_LOOKUP,
+  OP_MDSUM,
+  OP_POOL,      /* max, min */
+  OP_DEPTHWISE, /* and average pooling (constant weight) */
+  OP_CONV,
+  OP_MATRIX,
+  OP_COPY, /* TDMA tensor copy with or without conversion, byte copy, matrix load/store */
+  OP_FILL,
+  OP_TRANS_NC,
+  OP_TRANS_CW,
+  OP_TRANS_HWC,
+  OP_TRANS_MATRIX,
+  OP_COMPRESS,
+  OP_DECOMPRESS
 } op_kind;
 
 enum {
-    EU_MUL = 0, EU_MAC, EU_ADD, EU_SUB, EU_MAX, EU_MIN, EU_SHIFT, EU_AND, EU_OR, EU_XOR, EU_COPY,
-    EU_GE, EU_LUT
+  EU_MUL = 0,
+  EU_MAC,
+  EU_ADD,
+  EU_SUB,
+  EU_MAX,
+  EU_MIN,
+  EU_SHIFT,
+  EU_AND,
+  EU_OR,
+  EU_XOR,
+  EU_COPY,
+  EU_GE,
+  EU_LUT
 };
 
 /* A tensor in local memory: element (n, c, h, w) is in lane (lane + c) mod L at
  * off + n*ns + ((lane + c) div L)*cs + h*hs + w*ws; further byte planes at distance bs. */
 typedef struct {
-    uint32_t off, ns, cs, hs, ws, bs;
-    uint16_t n, c, h, w;
-    uint8_t lane, is_signed, wide;
+  uint32_t off, ns, cs, hs, ws, bs;
+  uint16_t n, c, h, w;
+  uint8_t lane, is_signed, wide;
 } operand;
 
 /* Result stage (hw/cv18xx-tiu.md section 3): shift R or quantised multiplication Q, then clamp. */
 typedef struct {
-    uint8_t quant, round, arith;
-    int8_t shift;
-    int32_t mult, lo, hi;
+  uint8_t quant, round, arith;
+  int8_t shift;
+  int32_t mult, lo, hi;
 } post_stage;
 
 typedef struct {
-    uint16_t kh, kw;
-    uint8_t up, dn, lf, rt, ystr, xstr, yins, xins, yins_last, xins_last, ydil, xdil;
+  uint16_t kh, kw;
+  uint8_t up, dn, lf, rt, ystr, xstr, yins, xins, yins_last, xins_last, ydil, xdil;
 } window;
 
 typedef struct {
-    operand res, a, b;
-    post_stage post;
-    window win;
-    uint32_t p_off, p_bs; /* opd2: bias or parameters */
-    int32_t constant;     /* operand 1 when is_const */
-    int32_t fill;
-    uint8_t eu, bf16, is_const, has_bias, bias_signed, chan_quant, relu, ps32, res_add, left_shift;
-    uint8_t direct;       /* convolution, window: expansion too large, use the direct loops */
-    uint8_t snapshot;     /* the result overlaps an operand: read from a copy */
-    uint32_t write_end;   /* end of the result's bytes in a lane */
+  operand res, a, b;
+  post_stage post;
+  window win;
+  uint32_t p_off, p_bs; /* opd2: bias or parameters */
+  int32_t constant;     /* operand 1 when is_const */
+  int32_t fill;
+  uint8_t eu, bf16, is_const, has_bias, bias_signed, chan_quant, relu, ps32, res_add, left_shift;
+  uint8_t direct;     /* convolution, window: expansion too large, use the direct loops */
+  uint8_t snapshot;   /* the result overlaps an operand: read from a copy */
+  uint32_t write_end; /* end of the result's bytes in a lane */
 } tiu_cmd;
 
 /* One side of a transfer. Local: addr = lane*32768 + offset. Global: addr relative to the region.
  * Byte strides. */
 typedef struct {
-    uint64_t addr;
-    uint32_t n, c, h, w, ns, cs, hs;
-    uint8_t local, region, fmt; /* fmt 1: bytes, 2: bf16 */
+  uint64_t addr;
+  uint32_t n, c, h, w, ns, cs, hs;
+  uint8_t local, region, fmt; /* fmt 1: bytes, 2: bf16 */
 } side;
 
 typedef struct {
-    side src, dst;
-    uint64_t count; /* elements of a compressed transfer */
-    uint32_t cols;  /* of a matrix */
-    uint16_t value;
-    uint8_t is_signed, truncate, lut_idx, lut_base, zero_guard, packed_bf16, bytes, matrix, bias0, bias1;
+  side src, dst;
+  uint64_t count; /* elements of a compressed transfer */
+  uint32_t cols;  /* of a matrix */
+  uint16_t value;
+  uint8_t is_signed, truncate, lut_idx, lut_base, zero_guard, packed_bf16, bytes, matrix, bias0,
+      bias1;
 } tdma_cmd;
 
 typedef struct {
-    uint8_t op, engine; /* engine 0 TIU, 2 TDMA */
-    uint32_t index;     /* position among the commands of the stream */
-    union {
-        tiu_cmd t;
-        tdma_cmd d;
-    } u;
+  uint8_t op, engine; /* engine 0 TIU, 2 TDMA */
+  uint32_t index;     /* position among the commands of the stream */
+  union {
+    tiu_cmd t;
+    tdma_cmd d;
+  } u;
 } command;
 
 struct tpu_program {
-    const chip_info *chip;
-    command *cmds; /* in execution order */
-    uint32_t count;
-    size_t scratch;
-    uint8_t snapshots; /* some command needs a copy of local memory */
-    struct {
-        uint64_t read_end, write_end; /* exclusive ends of accesses, 0: none */
-        uint32_t read_index, write_index;
-    } region[8];
+  const chip_info *chip;
+  command *cmds; /* in execution order */
+  uint32_t count;
+  size_t scratch;
+  uint8_t snapshots; /* some command needs a copy of local memory */
+  struct {
+    uint64_t read_end, write_end; /* exclusive ends of accesses, 0: none */
+    uint32_t read_index, write_index;
+  } region[8];
 };
 
 struct tpu_sim {
-    const chip_info *chip;
-    uint8_t *lmem; /* lanes * 32768 bytes, then PAD_BYTES */
-    uint8_t *scratch_block, *scratch; /* as allocated; 64-byte aligned */
-    uint8_t *shadow; /* like lmem, allocated when needed */
-    size_t scratch_size;
+  const chip_info *chip;
+  uint8_t *lmem;                    /* lanes * 32768 bytes, then PAD_BYTES */
+  uint8_t *scratch_block, *scratch; /* as allocated; 64-byte aligned */
+  uint8_t *shadow;                  /* like lmem, allocated when needed */
+  size_t scratch_size;
 };
 
 /* ---- decoding (errors: TPU_SIM_*) ---- */
@@ -155,14 +167,14 @@ uint64_t side_end(const side *s);
 /* ---- execution ---- */
 
 typedef struct {
-    uint8_t *lmem;
-    const uint8_t *rmem; /* operands are read here: lmem, or a copy when the result overlaps them */
-    uint32_t lanes, lane_shift; /* lanes = 1 << lane_shift */
-    uint8_t gen_b;
-    uint8_t *scratch;
-    size_t scratch_size;
-    const tpu_region *regions;
-    const err_ctx *err;
+  uint8_t *lmem;
+  const uint8_t *rmem; /* operands are read here: lmem, or a copy when the result overlaps them */
+  uint32_t lanes, lane_shift; /* lanes = 1 << lane_shift */
+  uint8_t gen_b;
+  uint8_t *scratch;
+  size_t scratch_size;
+  const tpu_region *regions;
+  const err_ctx *err;
 } exec_ctx;
 
 int exec_arith(const exec_ctx *x, const tiu_cmd *t);
@@ -187,8 +199,8 @@ size_t matrix_scratch(const tiu_cmd *t);
 
 /* Bias, parameters (hw/cv18xx-tiu.md sections 5.8 to 5.10) of one result channel. */
 typedef struct {
-    int32_t add, mult; /* add: integer bias, or the bits of an fp32 bias */
-    int8_t shift;
+  int32_t add, mult; /* add: integer bias, or the bits of an fp32 bias */
+  int8_t shift;
 } channel_param;
 
 channel_param channel_params(const exec_ctx *x, const tiu_cmd *t, uint32_t c);
@@ -199,26 +211,26 @@ static inline uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b
 
 /* Address of channel c of sample n. */
 static inline uint8_t *plane_at(const exec_ctx *x, const operand *o, uint32_t n, uint32_t c) {
-    const uint32_t k = o->lane + c;
-    return x->lmem + (size_t)(k & (x->lanes - 1)) * LANE_BYTES + o->off + n * o->ns +
-           (k >> x->lane_shift) * o->cs;
+  const uint32_t k = o->lane + c;
+  return x->lmem + (size_t)(k & (x->lanes - 1)) * LANE_BYTES + o->off + n * o->ns +
+         (k >> x->lane_shift) * o->cs;
 }
 
 /* The same for reading an operand. */
 static inline const uint8_t *operand_at(const exec_ctx *x, const operand *o, uint32_t n,
                                         uint32_t c) {
-    return x->rmem + (plane_at(x, o, n, c) - x->lmem);
+  return x->rmem + (plane_at(x, o, n, c) - x->lmem);
 }
 
 static inline uint16_t load16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
 
 static inline uint32_t load32(const uint8_t *p) {
-    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+  return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
 static inline void store16(uint8_t *p, uint32_t v) {
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
+  p[0] = (uint8_t)v;
+  p[1] = (uint8_t)(v >> 8);
 }
 
 #endif

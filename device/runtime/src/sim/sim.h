@@ -16,18 +16,18 @@ typedef struct tpu_sim tpu_sim;         /* one simulated TPU: local memory of on
 typedef struct tpu_program tpu_program; /* decoded, validated command stream (immutable) */
 
 typedef struct {
-    uint8_t *data; /* host memory base register k points to */
-    uint64_t size; /* bytes */
-    int writable;  /* 0: stores into this region are refused */
+  uint8_t *data; /* host memory base register k points to */
+  uint64_t size; /* bytes */
+  int writable;  /* 0: stores into this region are refused */
 } tpu_region;
 
 enum {
-    TPU_SIM_OK = 0,
-    TPU_SIM_NOMEM,
-    TPU_SIM_BAD_STREAM,  /* not decodable: magic, checksum, descriptor type, field value */
-    TPU_SIM_RANGE,       /* access outside local memory or outside a region */
-    TPU_SIM_UNSUPPORTED, /* something the hardware model refuses (chip, kind, form) */
-    TPU_SIM_DEADLOCK     /* command ids of the two engines wait for each other */
+  TPU_SIM_OK = 0,
+  TPU_SIM_NOMEM,
+  TPU_SIM_BAD_STREAM,  /* not decodable: magic, checksum, descriptor type, field value */
+  TPU_SIM_RANGE,       /* access outside local memory or outside a region */
+  TPU_SIM_UNSUPPORTED, /* something the hardware model refuses (chip, kind, form) */
+  TPU_SIM_DEADLOCK     /* command ids of the two engines wait for each other */
 };
 
 /* New simulator of `chip` ("cv183x", "cv182x", "cv181x", "cv180x"); local memory zeroed. */

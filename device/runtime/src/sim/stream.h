@@ -5,12 +5,12 @@
 #include "internal.h"
 
 typedef struct {
-    const side *d;
-    const exec_ctx *x;
-    uint8_t *base, *p;      /* p: next element */
-    uint32_t e, n, c, h;    /* e: bytes per element */
-    uint32_t nh, nc;        /* counts after merging adjacent rows */
-    uint64_t run, left;     /* elements per run, elements left in this one */
+  const side *d;
+  const exec_ctx *x;
+  uint8_t *base, *p;   /* p: next element */
+  uint32_t e, n, c, h; /* e: bytes per element */
+  uint32_t nh, nc;     /* counts after merging adjacent rows */
+  uint64_t run, left;  /* elements per run, elements left in this one */
 } stream;
 
 void stream_open(stream *s, const exec_ctx *x, const side *d);
@@ -21,15 +21,15 @@ void stream_skip(stream *s, uint64_t count);
 /* The local side of a compressed transfer: a tensor, or the rows of a matrix, of which only the
  * first `cols` elements exist. */
 typedef struct {
-    stream s;
-    side row;
-    uint64_t left, cols; /* elements left in this row; per row */
+  stream s;
+  side row;
+  uint64_t left, cols; /* elements left in this row; per row */
 } walker;
 
 void walker_open(walker *w, const exec_ctx *x, const tdma_cmd *d, const side *local);
 /* Adjacent elements available at w->s.p; walker_skip moves on by at most that many. */
 static inline uint64_t walker_run(const walker *w) {
-    return w->s.left < w->left ? w->s.left : w->left;
+  return w->s.left < w->left ? w->s.left : w->left;
 }
 void walker_skip(walker *w, uint64_t count);
 
