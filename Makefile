@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 ARGS ?=
-ZOO ?= $(HOME)/.cache/tpuforge/zoo
+MUTANTS ?= 100000
 PYTEST := $(RUN) -m pytest -q -W error --strict-markers $(PYTEST_ARGS)
 
 # what ends up in the wheel: a change of any of it installs again
@@ -41,13 +41,16 @@ format: $(VENV)/.stamp-dev ## rewrite Python and C sources in the project's styl
 	$(BIN)/ruff format .
 	$(if $(strip $(C_FILES)),$(BIN)/clang-format -i $(C_FILES))
 
-bench: $(VENV)/.stamp-test ## the measured figures (networks in ZOO, made by shared/zoo/build_zoo.py)
-	@for b in $$(grep -l __main__ bench/*.py); do \
+bench: $(VENV)/.stamp-test ## the measured figures; JSON in build/bench (fails where a goal is missed)
+	@mkdir -p build/bench; failed=; \
+	for b in $$(grep -l __main__ bench/*.py); do \
 	  echo "== $$b"; \
-	  if grep -q -e --zoo $$b; then $(RUN) $$b --zoo $(ZOO) $(ARGS); else $(RUN) $$b $(ARGS); fi || exit 1; \
-	done
+	  $(RUN) $$b --json build/bench/$$(basename $$b .py).json $(ARGS) || failed="$$failed $$b"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "a goal is missed in$$failed" >&2; exit 1; fi
 
-fuzz: $(VENV)/.stamp-test ## mutated model files through the runtime under AddressSanitizer and UBSan
+fuzz: $(VENV)/.stamp-test ## damaged model files through the runtime under sanitizers (MUTANTS=100000)
+	TPUFORGE_MUTANTS=$(MUTANTS) $(PYTEST) -m model tests/runtime/test_mutants.py
 	$(PYTEST) -m model tests/runtime/test_native.py -k damaged
 
 wheel: $(RUN) ## build the wheel into dist/

@@ -1,6 +1,6 @@
 """How near INT8 comes to float32: ours (numpy reference of the Tpu graph) beside the vendor.
 
-usage: python bench/accuracy.py --zoo FOLDER_WITH_ONNX [--shared FOLDER] [--chip cv181x]
+usage: python bench/accuracy.py [--zoo FOLDER_WITH_ONNX] [--chip cv181x]
                                 [--json FILE] [--images N] [NETWORK ...]
 
 Uses the vendor's calibration tables, stored inputs, float outputs and emulator outputs
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -22,16 +21,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tpuforge.compiler.calibrate.table import read_table
-from tpuforge.compiler.chip import chip_named
-from tpuforge.compiler.frontend import transform_graph
+from common import SHARED, ZOO, quantised
 from tpuforge.compiler.ir import Graph
-from tpuforge.compiler.lower import lower
-from tpuforge.compiler.passes import merge_pointwise
 from tpuforge.compiler.top import reference
 from tpuforge.compiler.tpu import interpreter
 
-REPO = Path(__file__).resolve().parents[1]
 NETWORKS = (
     "tiny_resnet",
     "tiny_mobilenet",
@@ -55,15 +49,6 @@ def one_array(path: Path) -> np.ndarray:
     """The only array of an npz file."""
     with np.load(path) as data:
         return data[data.files[0]]
-
-
-def build(name: str, zoo: Path, vendor: Path, chip: str) -> tuple[Graph, Graph, float]:
-    """(Top graph, Tpu graph, CPU seconds of the lowering) with the vendor's calibration table."""
-    table = read_table(vendor / f"{name}_cali_table")
-    graph = transform_graph(zoo / f"{name}.onnx")
-    merge_pointwise.merge_missing(graph, table.keys())
-    start = time.process_time()
-    return graph, lower(graph, table, chip_named(chip)), time.process_time() - start
 
 
 def output(graph: Graph, x: np.ndarray) -> np.ndarray:
@@ -132,22 +117,12 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
-    parser.add_argument(
-        "--zoo",
-        type=Path,
-        default=os.environ.get("TPUFORGE_ZOO"),
-        required="TPUFORGE_ZOO" not in os.environ,
-    )
-    parser.add_argument(
-        "--shared",
-        type=Path,
-        default=Path(os.environ.get("TPUFORGE_SHARED", REPO.parent / "shared")),
-    )
+    parser.add_argument("--zoo", type=Path, default=ZOO)
     parser.add_argument("--chip", default="cv181x")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
-    vendor = args.shared / "zoo" / "vendor"
+    vendor = SHARED / "zoo" / "vendor"
     result: dict[str, Any] = {"chip": args.chip, "networks": {}}
     worse = []
     print(
@@ -155,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
         "cosine against float32 on the stored input; CPU seconds: lower, run"
     )
     for name in args.networks:
-        top_graph, tpu_graph, seconds = build(name, Path(args.zoo), vendor, args.chip)
+        top_graph, tpu_graph, seconds = quantised(name, args.chip, args.zoo)
         row = {**stored_input(name, tpu_graph, vendor), "lower_cpu_seconds": seconds}
         result["networks"][name] = row
         worse += [name] if row["ours"] < row["vendor"] else []
@@ -165,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
             flush=True,
         )
         if name == "efficientnet_lite0" and args.images:
-            hundred = photographs(top_graph, tpu_graph, args.shared / "data", args.images)
+            hundred = photographs(top_graph, tpu_graph, SHARED / "data", args.images)
             result["photographs"] = {**hundred, "vendor_100": VENDOR_100}
             print(
                 f"  {hundred['images']} photographs: top-1 {hundred['top1']} "

@@ -1,6 +1,6 @@
 """CPU time and agreement of run_calibration with the vendor: 100 photographs, KL, 5 for tuning.
 
-usage: python bench/calibration.py --zoo FOLDER_WITH_ONNX [--shared FOLDER] [--images N]
+usage: python bench/calibration.py [--zoo FOLDER_WITH_ONNX] [--images N]
                                    [--json FILE] [NETWORK ...]
 
 Runs the command in a process of its own, start-up included, and reads user + system time and peak
@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import timed, tool
+from common import SHARED, ZOO, timed, tool, zoo_file
 from tpuforge.compiler.calibrate import CalibrationTable, read_table
 from tpuforge.compiler.frontend.onnx import load
 from tpuforge.compiler.ir import text
@@ -79,15 +79,14 @@ def measure(onnx: Path, shared: Path, images: int) -> dict[str, Any]:
 def main() -> int:
     p = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     p.add_argument("networks", nargs="*", default=list(NETWORKS))
-    p.add_argument("--zoo", type=Path, required=True)
-    p.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
+    p.add_argument("--zoo", type=Path, default=ZOO)
     p.add_argument("--images", type=int, default=100)
     p.add_argument("--json", type=Path)
     o = p.parse_args()
     rows = []
     print("network               CPU s  wall s  peak MB  tensors  off  digits  vendor/ours")
     for network in o.networks:
-        r = measure(o.zoo / f"{network}.onnx", o.shared, o.images)
+        r = measure(zoo_file(network, o.zoo), SHARED, o.images)
         rows.append(r)
         print(
             f"{network:20s} {r['cpu_s']:6.2f} {r['wall_s']:7.2f} {r['peak_mb']:8d} "

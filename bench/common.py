@@ -53,11 +53,12 @@ def tool(name: str) -> list[str]:
 
 
 def zoo_file(name: str, zoo: Path) -> Path:
-    """The ONNX file of a network; the tiny ones are stored in the shared folder."""
+    """The ONNX file of a network, built when it is missing; the tiny ones are stored."""
     stored = SHARED / "zoo" / f"{name}.onnx"
     path = stored if stored.is_file() else zoo / f"{name}.onnx"
     if not path.is_file():
-        raise SystemExit(f"no {path}: make it with shared/zoo/build_zoo.py {zoo} {name}")
+        print(f"building {path}", file=sys.stderr, flush=True)
+        timed([sys.executable, str(SHARED / "zoo" / "build_zoo.py"), str(zoo), name])
     return path
 
 

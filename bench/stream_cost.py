@@ -95,8 +95,11 @@ def row(name: str, c: dict[str, Any], vendor: dict[str, Any] | None) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="+", type=Path, help=".cvimodel files")
-    parser.add_argument("-o", "--output", type=Path, help="write all numbers as JSON")
+    stored = sorted((SHARED / "zoo" / "vendor").glob("*.cvimodel"))
+    parser.add_argument(
+        "models", nargs="*", type=Path, default=stored, help="files (default: the vendor's)"
+    )
+    parser.add_argument("-o", "--json", dest="output", type=Path, help="write all numbers as JSON")
     parser.add_argument("--baseline", type=Path, default=SHARED / "zoo" / "baseline.json")
     options = parser.parse_args(argv)
     known = options.baseline.is_file()

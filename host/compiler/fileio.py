@@ -1,13 +1,25 @@
-"""Files appear complete or not at all: written under a temporary name beside, then renamed."""
+"""Files appear complete or not at all: written under a temporary name beside, then renamed.
+
+Also what reading a damaged file of arrays raises."""
 
 from __future__ import annotations
 
 import os
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import UserInputError
+
+#: what numpy and zipfile raise for a damaged .npy or .npz file
+DAMAGED_ARRAYS = (
+    OSError, ValueError, EOFError, KeyError, SyntaxError, RuntimeError, OverflowError,
+    struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @contextmanager

@@ -66,7 +66,8 @@ def run(
 def _fail(prog: str, message: str, code: int, args: Sequence[str]) -> int:
     if "--debug" in args:
         traceback.print_exc()
-    print(f"{prog}: error: {message}", file=sys.stderr, flush=True)
+    paragraph = " ".join(message.splitlines())  # text of a damaged file may be quoted in it
+    print(f"{prog}: error: {paragraph}", file=sys.stderr, flush=True)
     return code
 
 

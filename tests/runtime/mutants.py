@@ -18,6 +18,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import enum
+import itertools
 import random
 import struct
 import subprocess
@@ -211,7 +212,7 @@ def split(chip: str, stream: bytes) -> list[bytes]:
     """The packets of a stream, headers included."""
     starts = [c.offset for c in isa.parse_stream(chip, stream)] + [len(stream)]
     starts[0] = 0
-    return [stream[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+    return [stream[a:b] for a, b in itertools.pairwise(starts)]
 
 
 def with_field(r: random.Random, chip: str, packet: bytes, donor: bytes) -> bytes:
@@ -244,7 +245,7 @@ WAYS: dict[str, Callable[[random.Random, bytes], bytes]] = {
 
 
 class Finding(Exception):
-    """A file that the runtime did not survive: which one, and the report of the sanitizer."""
+    """A file that the runtime did not survive: the report of the sanitizer, and its index."""
 
 
 @dataclass
@@ -267,9 +268,7 @@ class Totals:
         )
 
 
-def feed(
-    program: Path, mutants: Iterable[Mutant], env: dict[str, str], limit: int = 30
-) -> Totals:
+def feed(program: Path, mutants: Iterable[Mutant], env: dict[str, str], limit: int = 30) -> Totals:
     """Everything through one process of feed.c. Raises Finding at the first that is not survived;
     a hang is `limit` seconds of CPU on one file."""
     totals, sent = Totals(), []
@@ -292,7 +291,8 @@ def feed(
         if code or len(results) != len(sent):
             log.seek(0)
             index, origin, way = sent[min(len(results), len(sent) - 1)]
-            raise Finding(f"file {index} ({way} of {origin}): exit code {code}\n{log.read()[:6000]}")
+            report = f"file {index} ({way} of {origin}): exit code {code}\n{log.read()[:6000]}"
+            raise Finding(report, index)
     for (index, _, way), (rc, microseconds) in zip(sent, results, strict=True):
         totals.files[way] += 1
         totals.ran[way] += rc == 0

@@ -5,13 +5,14 @@ input"). `make fuzz` runs more: TPUFORGE_MUTANTS is the number, TPUFORGE_MUTANTS
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import lz4.block
 import numpy as np
 import pytest
-from net_cases import OPS, random_graph, single
+from net_cases import random_graph, single
 from runtime import builder as b
 from runtime import detection_cases, mutants  # noqa: F401  (detection_cases fills CASES)
 from runtime.cpu_cases import CASES
@@ -33,6 +34,7 @@ ENV = {
     "ASAN_OPTIONS": "allocator_may_return_null=1:detect_leaks=1",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
 }
+KINDS = ("conv", "depthwise", "avg_pool", "add", "leaky_relu", "quantize")
 CPU_FUNCTIONS = ("ssd", "yolo_v3", "topk", "deform_conv2d", "retinaface")
 
 
@@ -49,7 +51,7 @@ def corpus(shared_dir: Path, vendor_dir: Path) -> dict[str, bytes]:
             merge_pointwise.merge_missing(graph, table.keys())
             compiled = compile_graph(lower(graph, table, chip), chip)
             files[f"our {stored.stem}"] = cvimodel.write(compiled.model)
-    for i, (chip, kind) in enumerate((c, k) for c in CHIPS.values() for k in list(OPS)[:6]):
+    for i, (chip, kind) in enumerate((c, k) for c in CHIPS.values() for k in KINDS):
         graph = single(kind, i, chip)
         files[f"{kind} {chip.name}"] = cvimodel.write(compile_graph(graph, chip).model)
     for chip in CHIPS.values():
@@ -74,9 +76,12 @@ def test_damaged_models(
     sound = (mutants.Mutant(i, n, "none", corpus[n]) for i, n in enumerate(sorted(corpus)))
     totals = mutants.feed(program, sound, ENV)
     assert totals.codes == {0: len(corpus)}, totals
-    totals = mutants.feed(
-        program, (mutants.mutant(corpus, SEED, i) for i in range(COUNT)), ENV
-    )
+    try:
+        totals = mutants.feed(program, (mutants.mutant(corpus, SEED, i) for i in range(COUNT)), ENV)
+    except mutants.Finding as finding:
+        kept = Path(tempfile.gettempdir(), f"finding_{SEED}_{finding.args[1]}.cvimodel")
+        kept.write_bytes(mutants.mutant(corpus, SEED, finding.args[1]).data)
+        pytest.fail(f"{finding.args[0]}\nthe file is {kept}")
     with capfd.disabled():
         print(f"\n{totals}")
     assert totals.files.total() == COUNT and len(totals.files) == len(mutants.WAYS)

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from ..errors import OptionError, UnsupportedError, UserInputError
+from ..fileio import DAMAGED_ARRAYS
 
 #: what `Preprocess.load` takes: a file, a uint8 picture (H, W, C in blue-green-red order) or a
 #: float array ready to use
@@ -211,7 +212,7 @@ def load_npy(path: str | os.PathLike[str]) -> np.ndarray:
     """The array of a .npy file (pickles are refused)."""
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as e:
+    except DAMAGED_ARRAYS as e:
         raise UserInputError(f"{path}: not a readable .npy file ({e})") from None
 
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import os
 import random
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import OptionError, UserInputError
-from ..fileio import existing_file
+from ..fileio import DAMAGED_ARRAYS, existing_file
 from .preprocess import IMAGE_EXTENSIONS, Preprocess, as_batch_one, load_npy
 
 EXTENSIONS = frozenset({"npz", "npy", "yuv"}) | IMAGE_EXTENSIONS
@@ -74,6 +72,8 @@ def read_list(
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise UserInputError(f"{path}: the sample list cannot be read ({e})") from None
+    if "\0" in text:
+        raise UserInputError(f"{path}: a null byte in the sample list; it must be plain text")
     beside = os.path.dirname(os.fspath(path))
     samples: list[Sample] = []
     for line in text.splitlines():
@@ -232,5 +232,5 @@ def open_npz(path: str | os.PathLike[str]) -> Iterator[Mapping[str, np.ndarray]]
             if isinstance(loaded, np.ndarray):
                 raise UserInputError(f"{path}: a single array (.npy), not an .npz file")
             yield loaded
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as e:
+        except DAMAGED_ARRAYS as e:
             raise UserInputError(f"{path}: not a readable .npz file ({e})") from None

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import UserInputError
+from ..fileio import DAMAGED_ARRAYS
 from .types import DTYPES, TensorType
 
 _HEADER_LIMIT = 4096  # bytes of an .npy header that we accept
@@ -73,16 +73,7 @@ class WeightFile:
             raise UserInputError(f"{what} has {self.sizes[key]} bytes, {type} needs {type.nbytes}")
         try:
             data = _parse_npy(self.zip.read(key))
-        except (
-            OSError,
-            zipfile.BadZipFile,
-            ValueError,
-            NotImplementedError,
-            RuntimeError,
-            zlib.error,
-            EOFError,
-            SyntaxError,
-        ) as e:
+        except DAMAGED_ARRAYS as e:
             raise UserInputError(f"{what} is damaged: {e}") from None
         if data.dtype != DTYPES[type.dtype] or data.size != type.count:
             raise UserInputError(
