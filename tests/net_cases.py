@@ -31,7 +31,7 @@ class Sampler(Net):
             square = self.chance(0.6)
             k = [int(v) for v in self.rng.integers(1, kernels + 1, 2)]
             kernel = (k[0], k[0]) if square else (k[0], k[1])
-            most = self.chance(0.7) and 3 or 8
+            most = (self.chance(0.7) and 3) or 8
             strides = tuple(int(v) for v in self.rng.integers(1, most, 2))
             dilations = tuple(int(v) for v in self.rng.integers(1, 5, 2)) if dilated else (1, 1)
             pads = NO_PADS
@@ -283,7 +283,9 @@ def grow(net: Sampler, x: Value, values: list[Value]) -> Value:
         keep = net.chance(0.6)
         k = net.pick((3, 5)) if keep else 2
         pads = (k // 2,) * 4 if keep else (0, 1, 1, 0)
-        return net.depthwise(x, (k, k), pads=pads, strides=(1, 1) if keep else (2, 2), relu=net.chance())
+        return net.depthwise(
+            x, (k, k), pads=pads, strides=(1, 1) if keep else (2, 2), relu=net.chance()
+        )
     if kind == "pool" and min(x.shape[2:]) > 1:
         pool = net.max_pool if net.chance() else net.avg_pool
         if net.chance(0.6):
@@ -321,19 +323,27 @@ LARGE: dict[str, Build] = {
     "conv_partial_sums": lambda n: [n.conv(n.input(2, 3000, 5, 5), 9, (3, 3), pads=(1, 1, 1, 1))],
     "conv_kernel_31": lambda n: [n.conv(n.input(1, 8, 40, 40), 8, (31, 31), pads=(15,) * 4)],
     "conv_4000_columns": lambda n: [n.conv(n.input(1, 20, 5, 4000), 6, (3, 3), pads=(1, 1, 1, 1))],
-    "conv_9000_columns": lambda n: [n.conv(n.input(1, 3, 1, 9000), 4, (1, 5), (1, 2), (0, 2, 0, 2))],
+    "conv_9000_columns": lambda n: [
+        n.conv(n.input(1, 3, 1, 9000), 4, (1, 5), (1, 2), (0, 2, 0, 2))
+    ],
     "conv_9000_rows": lambda n: [n.conv(n.input(1, 3, 9000, 1), 4, (5, 1), (1, 1), (2, 0, 2, 0))],
     "conv_1_by_2000": lambda n: [n.conv(n.input(3, 33, 1, 2000), 33, (1, 9), pads=(0, 4, 0, 4))],
-    "dilated_wide": lambda n: [n.conv(n.input(1, 16, 9, 1500), 8, (3, 3), pads=(4,) * 4, dilations=(4, 4))],
+    "dilated_wide": lambda n: [
+        n.conv(n.input(1, 16, 9, 1500), 8, (3, 3), pads=(4,) * 4, dilations=(4, 4))
+    ],
     "fully_connected": lambda n: [n.conv(n.input(1, 512, 7, 7), 600, (7, 7))],
     "fully_connected_flat": lambda n: [n.conv(n.input(2, 25088, 1, 1), 100)],
     "depthwise_2048": lambda n: [n.depthwise(n.input(1, 2048, 7, 7), (7, 7), pads=(3, 3, 3, 3))],
     "depthwise_5000": lambda n: [n.depthwise(n.input(1, 5000, 3, 3), (3, 3), pads=(1, 1, 1, 1))],
     "depthwise_wide": lambda n: [n.depthwise(n.input(1, 40, 3, 5000), (3, 3), pads=(1, 1, 1, 1))],
-    "depthwise_112": lambda n: [n.depthwise(n.input(1, 96, 112, 112), (3, 3), strides=(2, 2), pads=(0, 0, 1, 1))],
+    "depthwise_112": lambda n: [
+        n.depthwise(n.input(1, 96, 112, 112), (3, 3), strides=(2, 2), pads=(0, 0, 1, 1))
+    ],
     "average_2048": lambda n: [n.avg_pool(n.input(1, 2048, 7, 7), (7, 7))],
     "average_170x170": lambda n: [n.avg_pool(n.input(1, 17, 170, 170), (170, 170))],
-    "average_not_counted": lambda n: [n.avg_pool(n.input(1, 130, 90, 40), (3, 3), (1, 1), (1,) * 4, NO_PADS)],
+    "average_not_counted": lambda n: [
+        n.avg_pool(n.input(1, 130, 90, 40), (3, 3), (1, 1), (1,) * 4, NO_PADS)
+    ],
     "max_112": lambda n: [n.max_pool(n.input(1, 64, 112, 112), (3, 3), (2, 2), (1, 1, 1, 1))],
     "max_1280": lambda n: [n.max_pool(n.input(2, 1280, 7, 7), (7, 7))],
     "add_256": lambda n: [n.add(n.input(1, 256, 56, 56), n.input(1, 256, 56, 56))],
@@ -351,8 +361,10 @@ LARGE: dict[str, Build] = {
     "dequantize_4500": lambda n: [n.dequantize(n.input(1, 4500, 1, 1))],
     "dequantize_large": lambda n: [n.dequantize(n.input(1, 130, 40, 41))],
     "dequantize_wide": lambda n: [n.dequantize(n.input(2, 3, 1, 5000))],
-    "grouped_large": lambda n: [n.conv(n.input(1, 256, 28, 28), 256, (3, 3), pads=(1,) * 4, group=8)],
-}  # fmt: skip
+    "grouped_large": lambda n: [
+        n.conv(n.input(1, 256, 28, 28), 256, (3, 3), pads=(1,) * 4, group=8)
+    ],
+}
 
 
 def large(name: str, chip: Chip) -> Graph:

@@ -80,9 +80,7 @@ def test_small(
 
 @pytest.mark.model
 @pytest.mark.parametrize(("name", "chip"), [(n, c) for n, chips in MODELS for c in chips])
-def test_batch_1(
-    oracle: ModuleType, zoo: Callable, vendor_dir: Path, name: str, chip: str
-) -> None:
+def test_batch_1(oracle: ModuleType, zoo: Callable, vendor_dir: Path, name: str, chip: str) -> None:
     graph = built(zoo(name), vendor_dir / f"{name}_cali_table", chip)
     agree(oracle, graph, chip, stored_input(vendor_dir, name))
 
@@ -93,9 +91,7 @@ def test_batch_1(
     [("squeezenet1_1", "cv181x"), ("squeezenet1_1", "cv180x"), ("efficientnet_lite0", "cv182x"),
      ("mobilenet_v2", "cv183x")],
 )  # fmt: skip
-def test_batch_4(
-    oracle: ModuleType, zoo: Callable, vendor_dir: Path, name: str, chip: str
-) -> None:
+def test_batch_4(oracle: ModuleType, zoo: Callable, vendor_dir: Path, name: str, chip: str) -> None:
     """Four pictures: the stored one, two noisy ones and noise alone."""
     graph = built(zoo(name, 4), vendor_dir / f"{name}_cali_table", chip)
     x = stored_input(vendor_dir, name)
