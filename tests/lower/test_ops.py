@@ -369,7 +369,7 @@ def test_all_unsupported_layers_are_listed() -> None:
     c = net.add(top.Clip, [net.x], "clip", min=-1.0, max=1.0)
     p = net.add(top.Permute, [c], "turn", order=(0, 2, 3, 1))
     cat = net.add(top.Concat, [p, p], "cat", axis=2)
-    soft = net.add(top.Softmax, [cat], "soft", axis=1)
+    soft = net.add(top.Softmax, [cat], "soft", axis=2)
     rows = net.add(top.Reshape, [net.x], "rows", shape=(12, 4))
     columns = net.add(top.Reshape, [net.x], "columns", shape=(4, 12))
     product = net.add(top.MatMul, [rows, columns], "product")

@@ -265,8 +265,7 @@ def test_quantize_engines_and_dequantize() -> None:
     np.testing.assert_array_equal(
         evaluate(g, back, x), got.astype(np.float32) * np.float32(1.1 / 127)
     )
-    difference = np.abs(evaluate(g, chip, x).astype(int) - got)
-    assert 0 < difference.max() <= 2 and (difference > 0).mean() < 0.4
+    assert np.abs(evaluate(g, chip, x).astype(int) - got).max() <= 1
     with pytest.raises(InternalError, match="engine"):
         g.add(tpu.Quantize, [v], "other", inv_scale=1.0, engine="gpu")
 

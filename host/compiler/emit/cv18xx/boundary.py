@@ -1,20 +1,21 @@
-"""Quantize on the TPU: float32 -> int8 with one rounding (the reference: tpu.arith.quantise_f32_tpu).
+"""Quantize on the TPU: float32 -> int8 with one rounding (tpu.arith.quantise_f32_tpu).
 
-A float32 x is hi + lo * 2^-15 but for its last byte: hi its upper half, a bf16; lo = base * b1 with base = +-2^exponent
-(hi without its mantissa) and b1 its third byte. Both are bf16 numbers, so one matrix product over three planes with an
-fp32 result makes x * k + 128 + a half exactly:
+A float32 x is hi + lo * 2^-15 but for its last byte: hi its upper half, a bf16; lo = base * b1 with
+base = +-2^exponent (hi without its mantissa) and b1 its third byte. Both are bf16 numbers, so one
+matrix product over three planes with an fp32 result makes x * k + 128 + a half exactly:
 
     z[element] = (k * 2^-15) * lo + k * hi + (153/256) * 215
 
-The upper half of the fp32 z is z truncated to 8 significant bits: its integer part where z >= 128, more below. The
-TDMA's truncating conversion to 0..255 gives q + 128, saturated at both ends.
+The upper half of the fp32 z is z truncated to 8 significant bits: its integer part where z >= 128,
+more below. The TDMA's truncating conversion to 0..255 gives q + 128, saturated at both ends.
 
-Per image, tile of c x h x w, p = bytes of a bf16 plane (temporary: planes lo, hi, 215 behind the result):
+Per image; temporary behind the result: the planes lo, hi, 215.
 
-    TIU   out = b1 (bytes of the tile, every fourth)          hi plane = upper halves       b2 of the tile &= 0x80: base
-    TDMA  lo plane = bf16(out)                                third plane = 215
-    TIU   lo plane *= base                                    tile = matrix product, two planes of 16 bits
-    TDMA  out = u8(upper halves), truncated
+    TIU   out = b1 (every fourth byte of the tile); hi = upper halves
+          third byte of the tile &= 0x80, so that its upper halves are base
+    TDMA  lo = bf16(out); third plane = 215
+    TIU   lo *= base; tile = matrix product (two planes of 16 bits)
+    TDMA  out = u8(upper halves of the product), truncated
     TIU   out ^= 0x80
 """
 
@@ -29,7 +30,7 @@ from ...errors import InternalError
 from ...schedule.plan import channel_slices
 from ...schedule.program import Compute
 from .operand import Operand
-from .tdma import IN_LOCAL
+from .tdma import IN_LOCAL, Shape
 
 if TYPE_CHECKING:
     from ...schedule.layers import Layer
@@ -44,7 +45,7 @@ def align16(x: int) -> int:
 
 
 def quantize_temp(groups: int, h: int, w: int) -> int:
-    """Bytes behind the result: three planes, and the fp32 result where it does not fit the place of the tile."""
+    """Bytes behind the result: three planes; the fp32 product where the tile has no room for it."""
     p = align16(2 * h * w)
     return groups * p * (PLANES if fits_tile(h, w) else PLANES + 2)
 
@@ -69,7 +70,8 @@ def bf16_bits(value: float) -> int:
 
 
 def quantize(e: Emitter, c: Compute) -> None:
-    """See the module. The loaded tile is used up. Each image in two parts of its channels, so that the engines overlap."""
+    """See the module. The loaded tile is used up. Each image in two parts of its channels, so that
+    the engines overlap."""
     out, (x,) = e.operands(c)
     if c.ins[0][0].region != c.ins[0][1] or x.lane or out.lane:
         raise InternalError(f"{c.layer.name}: the float tile is shared")
@@ -93,7 +95,8 @@ def quantize(e: Emitter, c: Compute) -> None:
 
 @dataclass
 class _Part:
-    """Some channels of an image. planes: lo, hi, constant; right: all three as a matrix; sums: its fp32 product."""
+    """Some channels of an image. planes: lo, hi, constant; right: all three as a matrix; sums: the
+    fp32 product."""
 
     x: Operand
     out: Operand
@@ -102,7 +105,7 @@ class _Part:
     sums: Operand
 
     @property
-    def dense(self) -> tuple[int, int, int, int]:
+    def dense(self) -> Shape:
         n, c, h, w = self.out.shape
         return n, c, 1, h * w
 
@@ -118,19 +121,22 @@ def _parts(e: Emitter, out: Operand, x: Operand, temp: int, image: int) -> list[
     parts = []
     for g0, g1 in channel_slices(groups, 1, 2):
         c, g = min(g1 * lanes, channels) - g0 * lanes, g1 - g0
-
-        def block(start: int, shape: tuple[int, int, int, int], strides: tuple[int, int, int, int], planes: int,
-                  size: int = g * p) -> Operand:  # fmt: skip
-            return Operand(shape, 0, start, strides, (start, start + planes * size))
-
-        one, flat = (1, c, h, w), (g * p, p, 2 * h * w, 2)
+        one, size = (1, c, h, w), g * p
         source = x.offset + image * x.strides[0] + g0 * x.strides[1]
         result = out.offset + image * out.strides[0] + g0 * out.strides[1]
-        sums = source if fits_tile(h, w) else temp + groups * PLANES * p + g0 * 2 * p
         first = temp + g0 * PLANES * p
-        parts.append(_Part(
-            block(source, one, x.strides, 1, g * x.strides[1]), block(result, one, out.strides, 1, g * out.strides[1]),
-            [block(first + k * g * p, one, (g * p, p, 2 * w, 2), 1) for k in range(PLANES)],
-            block(first, (PLANES, c, 1, h * w), flat, PLANES), block(sums, (1, c, 1, h * w), flat, 2),
-        ))  # fmt: skip
+        sums = source if fits_tile(h, w) else temp + groups * PLANES * p + g0 * 2 * p
+        parts.append(
+            _Part(
+                _operand(source, one, x.strides, g * x.strides[1]),
+                _operand(result, one, out.strides, g * out.strides[1]),
+                [_operand(first + k * size, one, (size, p, 2 * w, 2), size) for k in range(PLANES)],
+                _operand(first, (PLANES, c, 1, h * w), (size, p, 2 * h * w, 2), PLANES * size),
+                _operand(sums, (1, c, 1, h * w), (size, p, 2 * h * w, 2), 2 * size),
+            )
+        )
     return parts
+
+
+def _operand(start: int, shape: Shape, strides: Shape, size: int) -> Operand:
+    return Operand(shape, 0, start, strides, (start, start + size))

@@ -1,16 +1,18 @@
 """Softmax over the channels in bf16 (the reference: tpu.Softmax).
 
-    index = x                      one byte in two: 8-bit copy into the low bytes of bf16 elements
-    e     = exponentials[index]    look-up
-    s     = sum of e over c        1x1 convolution with constant weight 1.0, one copy of the sum for every lane
-    r     = high[s >> 8] * low[s & 255]
-                                   look-ups: s = 2^(2 * hb - 127) * 2^lsb * (1 + m / 128), hb its high byte, lsb and m its
-                                   low byte; high[hb] = 2^(127 - 2 * hb), low = bf16_rne(1 / (2^lsb * (1 + m / 128)))
-    y     = e * r                  upper halves of float32; the lower halves are e * 0
+    index = x                     8-bit copy into the low bytes of bf16 elements
+    e     = exponentials[index]   look-up
+    s     = sum of e over c       1x1 convolution with constant weight 1.0 and one result per lane
+    r     = high[s >> 8] * low[s & 255]   look-ups
+    y     = e * r                 upper halves of float32; the lower halves are e * 0
 
-Image by image. Temporary behind the result (p bytes per bf16 plane): s and two more (a plane each) and e (a plane per
-group of channels). A map of one position needs neither the copy nor room for e: there a plane has 16 bytes whatever
-the element, so that x itself is the index, and e lies where the lower halves of y will be.
+With hb the high byte of s, lsb and m the first bit and the rest of its low byte, s = 2^(2 hb - 127)
+* 2^lsb * (1 + m / 128); high[hb] = 2^(127 - 2 hb), low = bf16_rne(1 / (2^lsb * (1 + m / 128))).
+
+Image by image. Temporary behind the result (p bytes per bf16 plane): s and two more (a plane each)
+and e (a plane per group of channels). A map of one position needs neither the copy nor room for e:
+there a plane has 16 bytes whatever the element, so that x itself is the index, and e lies where the
+lower halves of y will be.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ def softmax(e: Emitter, c: Compute) -> None:
     """See the module."""
     out, (x,) = e.operands(c)
     for i in range(out.shape[0]):
-        _image(e, _image_of(out, i), _image_of(x, i), c.out.buffer.addr + c.out.buffer.size, e.blob(c))
+        temp = c.out.buffer.addr + c.out.buffer.size
+        _image(e, _image_of(out, i), _image_of(x, i), temp, e.blob(c))
 
 
 def _image_of(x: Operand, i: int) -> Operand:
@@ -68,13 +71,16 @@ def _image(e: Emitter, out: Operand, x: Operand, temp: int, tables: int) -> None
 
     def place(start: int, planes: int, channels: int) -> Operand:
         """bf16 planes."""
-        return Operand((1, channels, h, w), 0, start, (planes * p, p, 2 * w, 2), (start, start + planes * p))
+        strides, end = (planes * p, p, 2 * w, 2), start + planes * p
+        return Operand((1, channels, h, w), 0, start, strides, (start, end))
 
     total, high, low = (place(temp + k * p, 1, lanes) for k in range(3))
     if h * w == 1:
-        index, exponentials = place(x.offset, groups, channels), place(out.offset, groups, channels)
+        index = place(x.offset, groups, channels)
+        exponentials = place(out.offset, groups, channels)
     else:
-        index, exponentials = place(out.offset, groups, channels), place(low.span[1], groups, channels)
+        index = place(out.offset, groups, channels)
+        exponentials = place(low.span[1], groups, channels)
         e.tiu.copy(index, x)
     e.tiu.look_up_bf16(exponentials, index, tables)
     e.tiu.sum_channels_bf16(exponentials, total, ONE)

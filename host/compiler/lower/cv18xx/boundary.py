@@ -1,7 +1,7 @@
 """Graph inputs and outputs (hw/cv18xx-quant.md section 3).
 
 in    f32 -> i8: Quantize, inv_scale = f32(127 / threshold); the CPU routine where the runtime of
-          the chip has one, else the bf16 recipe on the TPU. With quant_input the graph input is
+          the chip has one, else a recipe on the TPU. With quant_input the graph input is
           int8 and nothing is converted. The recipe's factor is a bf16 number, so there the
           threshold of the input moves to where 127 / threshold is one (by at most 0.4 %).
 out   i8 -> f32: q * f32(threshold / 127), exact; by the CPU where the runtime of the chip can.

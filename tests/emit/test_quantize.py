@@ -1,0 +1,105 @@
+"""Quantize on the TPU (chips without CPU routines): the emitted commands give the bytes of the
+reference on every chip, and the reference is nearly the exact rounding."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+from nets import Net
+from tpuforge.compiler.chip import CHIPS, chip_named
+from tpuforge.compiler.errors import InternalError
+from tpuforge.compiler.ir import Graph, TensorType
+from tpuforge.compiler.tpu import arith, interpreter
+from tpuforge.compiler.tpu.boundary import Quantize
+from voices import compiled, difference, local_memory, simulate
+
+# (shape, bytes of local memory the scheduler may use; None: all)
+CASES = [
+    ((1, 3, 8, 8), None),
+    ((2, 3, 5, 7), None),
+    ((1, 1, 1, 1), None),
+    ((3, 5, 1, 3), None),
+    ((1, 33, 3, 3), None),
+    ((2, 70, 6, 11), None),
+    ((1, 3, 40, 224), None),
+    ((2, 9, 13, 17), 4096),
+    ((1, 65, 4, 4), 2048),
+]
+
+
+def graph_of(chip: str, shape: tuple[int, ...], inv_scale: float = 40.7) -> Graph:
+    """Quantize, and a layer that reads it."""
+    net = Net(chip_named(chip), f"quantize {shape}")
+    x = net.input(*shape, dtype="f32")
+    types = [TensorType(shape, "i8")]
+    q = net.graph.add(Quantize, [x], "q", types=types, inv_scale=inv_scale, engine="tpu")
+    return net.done(net.relu(q), q)
+
+
+def problems(chip: str, shape: tuple[int, ...], memory: int | None, *runners) -> str:
+    graph = graph_of(chip, shape)
+    with local_memory(memory):
+        _, model = compiled(graph, chip_named(chip))
+    rng = np.random.default_rng(3)
+    x = {"in1": (rng.normal(size=shape) * 2.0 ** rng.integers(-8, 3, shape)).astype(np.float32)}
+    want = interpreter.run(graph, x)
+    return "; ".join(filter(None, (difference(want, run(model, x)) for run in runners)))
+
+
+@pytest.mark.parametrize("shape, memory", CASES)
+@pytest.mark.parametrize("chip", CHIPS)
+def test_bytes(chip: str, shape: tuple[int, ...], memory: int | None) -> None:
+    assert not problems(chip, shape, memory, simulate)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("shape, memory", CASES)
+@pytest.mark.parametrize("chip", CHIPS)
+def test_bytes_of_the_vendor(
+    oracle: ModuleType, chip: str, shape: tuple[int, ...], memory: int | None
+) -> None:
+    assert not problems(chip, shape, memory, oracle.vendor_run)
+
+
+def special_values() -> np.ndarray:
+    """Halves, limits, denormals, infinities, NaN, neighbours of every rounding limit."""
+    limits = (np.arange(-130, 130) + 0.5) / 40.75
+    near = np.float32(limits).view(np.int32)[:, None] + np.arange(-300, 301, 75)
+    more = [0.0, -0.0, 1e-40, -1e-40, 1e-38, -1e-38, 1e30, -1e30, 3.4e38, -3.4e38, np.inf, -np.inf]
+    values = np.concatenate([near.astype(np.int32).view(np.float32).ravel(), more, [np.nan]])
+    return values.astype(np.float32).reshape(1, 1, 1, -1)
+
+
+@pytest.mark.parametrize("chip", ["cv182x", "cv181x", "cv180x"])
+def test_special_values(chip: str) -> None:
+    x = special_values()
+    graph = graph_of(chip, x.shape, 40.75)
+    _, model = compiled(graph, chip_named(chip))
+    assert not difference(interpreter.run(graph, {"in1": x}), simulate(model, {"in1": x}))
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("chip", ["cv182x", "cv181x", "cv180x"])
+def test_special_values_of_the_vendor(oracle: ModuleType, chip: str) -> None:
+    x = special_values()
+    graph = graph_of(chip, x.shape, 40.75)
+    _, model = compiled(graph, chip_named(chip))
+    assert not difference(interpreter.run(graph, {"in1": x}), oracle.vendor_run(model, {"in1": x}))
+
+
+@pytest.mark.parametrize("threshold", [0.9, 2.64, 17.0])
+def test_reference_is_nearly_exact(threshold: float) -> None:
+    """With a factor that is a bf16 number, below 1 % of the values differ, by 1."""
+    factor = arith.f32_from_bf16(arith.bf16_from_f32(np.float32(127 / threshold))).item()
+    x = np.random.default_rng(0).uniform(-1.1 * threshold, 1.1 * threshold, 200_000)
+    got = arith.quantise_f32_tpu(x, factor).astype(int)
+    wrong = np.abs(got - arith.quantise_f32(x, factor))
+    assert wrong.max() == 1 and wrong.mean() < 0.006
+    assert got.min() == -128 and got.max() == 127
+
+
+def test_absurd_factor() -> None:
+    with pytest.raises(InternalError, match="factor"):
+        compiled(graph_of("cv180x", (1, 1, 1, 1), 1e-36), chip_named("cv180x"))
