@@ -269,8 +269,9 @@ def grow(net: Sampler, x: Value, values: list[Value]) -> Value:
     same = [v for v in values if v.shape == x.shape]
     beside = [v for v in values if (v.shape[0], v.shape[2:]) == (x.shape[0], x.shape[2:])]
     small = x.type.count < 40_000
-    kind = net.pick(("conv", "conv", "conv", "point", "depthwise", "depthwise", "pool", "add", "add", "concat",
-                     "concat", "mul", "unary", "unary", "grouped", "reshape"))  # fmt: skip
+    often = ("conv", "conv", "conv", "point", "depthwise", "depthwise", "pool", "add", "add")
+    seldom = ("concat", "concat", "mul", "unary", "unary", "grouped", "reshape")
+    kind = net.pick((*often, *seldom))
     if kind == "add" and (len(same) > 1 or net.chance(0.3)):
         return net.add(x, net.pick(same), relu=net.chance())
     if kind == "mul" and len(same) > 1:
@@ -304,7 +305,8 @@ def grow(net: Sampler, x: Value, values: list[Value]) -> Value:
 
 
 def same_conv(net: Sampler, x: Value) -> Value:
-    """A 3x3 convolution that keeps the map, and often the channels (so that additions find partners)."""
+    """A 3x3 convolution that keeps the map, often the channels too, so that additions find
+    partners."""
     oc = x.shape[1] if net.chance() else net.pick(CHANNELS[:13])
     if x.type.count * oc * 9 > MACS:
         oc = 8
