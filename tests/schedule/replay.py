@@ -9,7 +9,6 @@ from itertools import combinations
 
 import numpy as np
 from tpuforge.compiler.chip import Chip
-from tpuforge.compiler.emit.cv18xx.matrix import rows_operand
 from tpuforge.compiler.emit.cv18xx.operand import operand
 from tpuforge.compiler.schedule.ddr import allocate
 from tpuforge.compiler.schedule.layers import Tensor
@@ -77,7 +76,7 @@ class Replay:
     def span(self, tile: Tile, region: Region) -> tuple[int, int]:
         if tile.width:
             assert region == tile.region
-            return rows_operand(tile).span
+            return tile.addr, tile.addr + region.shape[0] * tile.groups * tile.plane
         return operand(tile, region, self.chip).span
 
     # ---- actions

@@ -36,7 +36,7 @@ def _cuts(layer: Layer, b: Backend, limit: float) -> Iterator[tuple[float, Plan]
     """(estimated cycles, plan) of the cuts that seem to fit."""
     (n, k), columns = layer.inputs[0].shape[:2], layer.output.shape[1]
     tilings = [t for t in range(1, n + 1) if n % t == 0 and n // t <= b.max_dim]
-    depths = _distinct(k, ALIGN)
+    depths = _distinct(k, ALIGN, b.channel_step(layer))
     widths = _distinct(columns, b.channel_step(layer))
     for tn, slices, parts in product(tilings, depths, widths):
         rows, depth, width = n // tn, slices[0][1] - slices[0][0], parts[0][1] - parts[0][0]
@@ -67,7 +67,11 @@ def _cuts(layer: Layer, b: Backend, limit: float) -> Iterator[tuple[float, Plan]
         )
 
 
-def _distinct(size: int, step: int) -> list[list[tuple[int, int]]]:
-    """Different ways to cut `size` into equal slices at multiples of `step`."""
-    found = {len(s): s for s in (channel_slices(size, step, count) for count in COUNTS)}
+def _distinct(size: int, *steps: int) -> list[list[tuple[int, int]]]:
+    """Different ways to cut `size` into equal slices at multiples of one of the steps."""
+    found: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for step in steps:
+        for count in COUNTS:
+            slices = channel_slices(size, step, count)
+            found[slices[0]] = slices
     return list(found.values())

@@ -194,7 +194,7 @@ class Backend(Protocol):
     def weight_cycles(self, size: int) -> float: ...
 
     def spread(self, columns: int) -> tuple[int, int]:
-        """(channels, columns per channel) of the rows of a matrix in local memory."""
+        """(channels, columns per channel) of the rows of a matrix in local memory; at most `lanes` channels."""
 
     def matrix_cycles(self, shape: tuple[int, int, int, int]) -> float:
         """Time of moving that many rows and columns (n, c) of a matrix between DDR and local

@@ -17,7 +17,7 @@ from ...schedule.regions import Interval, needed, reach
 from ...schedule.regions import pads as interval_pads
 from .boundary import quantize
 from .commands import CommandList
-from .matrix import matrix_operand, rows_operand
+from .matrix import right_operand, rows_operand
 from .operand import Operand, operand
 from .softmax import softmax
 from .tdma import Tdma
@@ -120,7 +120,7 @@ def fully_connected(e: Emitter, c: Compute) -> None:
     layer, base, (tile, region) = c.layer, e.blob(c), c.ins[0]
     left, out = rows_operand(tile), rows_operand(c.out)
     inner = region.shape[1]
-    right = matrix_operand(base, inner, c.out_region.shape[1], e.chip.lanes)
+    right = right_operand(base, inner, c.out_region.shape[1], e.chip.lanes)
     e.tiu.matrix(
         left, right, out, bias=right.span[1] if layer.op.operand("bias") is not None else None,
         multiplier=layer.op.attrs["multiplier"], shift=layer.op.attrs["shift"], relu=layer.op.attrs["do_relu"],

@@ -13,5 +13,4 @@ def spread(columns: int, lanes: int) -> tuple[int, int]:
 
 def row_bytes(columns: int, lanes: int) -> int:
     """Bytes per lane of one row."""
-    channels, width = spread(columns, lanes)
-    return -(-channels // lanes) * -(-width // 16) * 16
+    return -(-spread(columns, lanes)[1] // 16) * 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...schedule.layers import Tensor
 from ...schedule.program import Load, Region, Store
 from .compute import Emitter
-from .matrix import matrix_operand, rows_operand
+from .matrix import blocks, right_operand, rows_operand
 from .operand import Operand, operand
 from .tdma import IN_LOCAL, LOAD, STORE, Global
 from .weights import Segment
@@ -35,8 +35,9 @@ def load_tile(e: Emitter, load: Load, places: Places) -> None:
     tile = load.tile
     assert tile is not None
     if tile.width:
-        source = places.of(tile.tensor, tile.region)
-        e.tdma.load_matrix(source, rows_operand(tile), source.strides[0], tile.region.shape[1])
+        for block, region in blocks(tile, e.chip.lanes):
+            source = places.of(tile.tensor, region)
+            e.tdma.load_matrix(source, block, source.strides[0], region.shape[1])
         return
     source, dest = places.of(tile.tensor, tile.region), operand(tile, tile.region, e.chip)
     shape = merge_rows(source, dest, tile.region.shape)
@@ -62,7 +63,7 @@ def load_weights(e: Emitter, load: Load, pieces: list[tuple[Segment, int]]) -> N
         first = addr + seg.offset
         packed = int(seg.compressed)
         if load.weights.layer.kind == "fc":
-            right = matrix_operand(first, seg.count, seg.row, lanes)
+            right = right_operand(first, seg.count, seg.row, lanes)
             e.tdma.load_matrix(Global(WEIGHT_BASE, offset, (seg.row, seg.row, seg.row)), right, seg.row, seg.row,
                                compress_en=packed, cmprs_fmt=packed)  # fmt: skip
             continue
