@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,6 @@ class Machine:
     kernel: Path
     initrd: Path
     disk: Path
-    log: Path
     port: int
     serial_port: int
     memory_mb: int = 512
@@ -66,24 +66,18 @@ def _escaped(path: Path) -> str:
 
 
 def start(m: Machine) -> int:
-    """Start the machine in a session of its own; its process id."""
+    """Start the machine in the background; its process id. It is ready for connections."""
     if not shutil.which(PROGRAM):
         raise UserInputError(f"{PROGRAM} is not installed: `apt install qemu-system-arm`")
-    with m.log.open("wb") as log:
-        process = subprocess.Popen(
-            command(m), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            text = " ".join(m.log.read_text(errors="replace").split())[-500:]
-            raise BoardError(f"{PROGRAM} ended at once: {text}")
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", m.serial_port), timeout=1).close()
-            return process.pid
-        time.sleep(0.02)
-    stop(process.pid, m.initrd)
-    raise BoardError(f"{PROGRAM} did not open its serial port within 20 s; see {m.log}")
+    pid_file = m.initrd.with_name("pid")
+    words = [*command(m), "-daemonize", "-pidfile", str(pid_file)]
+    with tempfile.TemporaryFile() as log:  # no pipe: the machine keeps it open
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=60)
+        log.seek(0)
+        text = " ".join(log.read().decode(errors="replace").split())[-500:]
+    if done.returncode:
+        raise BoardError(f"{PROGRAM} did not start: {text}")
+    return int(pid_file.read_text())
 
 
 def is_ours(pid: int, initrd: Path) -> bool:
@@ -105,8 +99,6 @@ def stop(pid: int, initrd: Path) -> bool:
             os.kill(pid, sign)
         end = time.monotonic() + patience
         while time.monotonic() < end:
-            with contextlib.suppress(ChildProcessError):  # a child of this process: collect it
-                os.waitpid(pid, os.WNOHANG)
             if not is_ours(pid, initrd):
                 return True
             time.sleep(0.02)

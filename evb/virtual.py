@@ -86,7 +86,7 @@ def up(
     assembled = time.monotonic()
     note("booting")
     port, serial = qemu.free_port(), qemu.free_port()
-    machine = qemu.Machine(kernel, initrd, disk, folder / "qemu.log", port, serial, name=name)
+    machine = qemu.Machine(kernel, initrd, disk, port, serial, name=name)
     pid, terminal = qemu.start(machine), f"socket://127.0.0.1:{serial}"
     board = Board(
         name, host="127.0.0.1", port=machine.port, key=str(folder / "id_ed25519"),
