@@ -13,7 +13,7 @@ SOURCES := $(shell find host device evb cmake -type f ! -name '*.pyc' ! -name '*
 C_FILES = $(shell find device samples evb tests bench -name '*.[ch]' ! -name '*_fields.h' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-model test-parity lint format bench fuzz wheel clean
+.PHONY: help demo test test-model test-parity test-board lint format bench fuzz wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ test: $(VENV)/.stamp-test ## the fast tests (seconds to a few minutes)
 
 test-model: $(VENV)/.stamp-test ## tests on whole networks
 	$(PYTEST) -m "model and not parity and not board"
+
+test-board: $(VENV)/.stamp-test ## tests on the virtual board (qemu) or a real one
+	$(RUN) -m pip install -q --disable-pip-version-check '.[evb]'
+	$(PYTEST) -m "board"
 
 test-parity: $(VENV)/.stamp-test ## tests against the vendor's libraries (skipped without them)
 	$(PYTEST) -m "parity"

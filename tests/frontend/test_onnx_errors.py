@@ -149,6 +149,10 @@ def test_all_unsupported_nodes_are_listed():
         (one("Add", [1, 1, 8, 8], f32(3, 1, 1)), "does not spread"),
         (one("Softmax", [1, 3, 8, 8], opset=11), "several axes"),
         (one("Cast", [1, 3], to=TensorProto.INT32), "whole numbers"),
+        (
+            model([("Div", ["c", "x"], ["y"], {})], {"x": [1, 3, 4, 4]}, ["y"], {"c": f32(1)}),
+            "input 0 \\('c'\\) is a constant",
+        ),
     ],
 )
 def test_unsupported_forms(m, text):

@@ -179,12 +179,12 @@ OPERANDS = {
 }
 
 
-@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
+@pytest.mark.parametrize(
+    ("op", "first"),
+    [(op, first) for op in ("Add", "Sub", "Mul", "Div") for first in (True, False)][:-1],
+)  # a constant divided by a tensor is not supported: see test_onnx_errors.py
 @pytest.mark.parametrize("kind", OPERANDS)
-@pytest.mark.parametrize("first", [True, False])
 def test_constant_operand(op, kind, first):
-    if op == "Div" and not first:
-        pytest.skip("a constant divided by a tensor is not supported")
     names = ["x", "c"] if first else ["c", "x"]
     check(model([(op, names, ["y"], {})], {"x": [2, 5, 3, 4]}, ["y"], {"c": OPERANDS[kind]}))
 
