@@ -310,15 +310,20 @@ def build_layers(graph: Graph, lanes: int = 8) -> LayerGraph:
         t.is_output = True
         outputs.append(t)
     dense = {
-        t.parent
+        _unaliased(t)
         for t in b.all
-        if t.alias and t.parent is not None and t.shape[0] != t.parent.shape[0]
+        if t.alias and t.parent and (t.is_output or t.shape[0] != t.parent.shape[0])
     }
     for layer in b.layers:
         if layer.kind == "concat":
             _place_concat(layer, dense)
     inputs = [t for t in b.all if t.is_input]
     return LayerGraph(b.layers, b.all, inputs, outputs, b.cpu_ops, b.cpu_after, b.tensors)
+
+
+def _unaliased(t: Tensor) -> Tensor:
+    """The tensor whose bytes an alias renames."""
+    return _unaliased(t.parent) if t.alias and t.parent is not None else t
 
 
 def _place_concat(layer: Layer, dense: set[Tensor]) -> None:
