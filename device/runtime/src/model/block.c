@@ -13,14 +13,6 @@ static pthread_mutex_t map_lock = PTHREAD_MUTEX_INITIALIZER;
 static rt_block **map; /* sorted by address */
 static size_t map_count, map_capacity;
 
-const rt_backend *rt_backend_get(void) {
-#ifdef TPU_HAVE_SIMULATOR
-  return &rt_sim_backend;
-#else
-  return NULL;
-#endif
-}
-
 /* Number of blocks that start at or below `paddr`. Lock held. */
 static size_t upper_bound(uint64_t paddr) {
   size_t low = 0, high = map_count;
@@ -82,9 +74,6 @@ static CVI_RC insert(rt_block *block, bool needs_address) {
 CVI_RC rt_block_alloc(uint64_t size, const char *what, rt_block **out) {
   const rt_backend *backend = rt_backend_get();
   *out = NULL;
-  if (!backend) {
-    return rt_fail(CVI_RC_UNSUPPORT, "this library was built without simulator and board driver");
-  }
   if (size > POOL_END) {
     return rt_fail(CVI_RC_NOMEM, "device memory: %llu bytes for %s", (unsigned long long)size,
                    what);

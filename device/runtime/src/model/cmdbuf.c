@@ -94,12 +94,8 @@ static CVI_RC wrap_code(rt_code *code, const char *chip, uint64_t size, uint64_t
 
 static CVI_RC load_stream(const char *chip, const uint8_t *stream, size_t size, uint64_t base0,
                           uint64_t base1, CVI_RT_MEM *out) {
-  const rt_backend *backend = rt_backend_get();
-  if (!backend) {
-    return rt_fail(CVI_RC_UNSUPPORT, "this library was built without simulator and board driver");
-  }
   rt_code *code = NULL;
-  CVI_RC rc = backend->code_load(chip, stream, size, &code);
+  CVI_RC rc = rt_backend_get()->code_load(chip, stream, size, &code);
   return rc ? rc : wrap_code(code, chip, size, base0, base1, out);
 }
 

@@ -11,6 +11,7 @@ typedef struct {
   atomic_int refs;
   uint8_t *vaddr;
   uint64_t paddr; /* device address */
+  uint64_t ddr;   /* boards: physical address = device address + ddr */
   uint64_t size;
   bool read_only; /* the TPU may not store here (weights) */
   int fd;         /* boards: dma-buf */
@@ -43,9 +44,10 @@ typedef struct {
   CVI_RC (*run)(rt_engine *engine, const rt_code *code, const rt_base bases[8]);
 } rt_backend;
 
-extern const rt_backend rt_sim_backend; /* src/soc/sim_backend.c */
+extern const rt_backend rt_sim_backend;   /* src/soc/sim_backend.c */
+extern const rt_backend rt_board_backend; /* src/soc/board_backend.c */
 
-/* The back-end of this process. */
+/* The back-end of this process (src/soc/backend.c), never NULL. */
 const rt_backend *rt_backend_get(void);
 
 /* New zeroed block with one reference. */

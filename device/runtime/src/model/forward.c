@@ -207,6 +207,10 @@ static CVI_RC run_cpu(rt_instance *inst, rt_routine *r) {
   for (uint32_t i = 0; i < r->call.out_count; i++) {
     inst->tensors[r->info->out[i]].state = RT_CPU_WROTE;
   }
+  /* also what no TPU routine reads: lines written back later could hit what the TPU put there */
+  for (uint32_t i = 0; i < r->call.out_count && !rc; i++) {
+    rc = sync_to_device(inst, r->info->out[i]);
+  }
   return rc;
 }
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { LAST_ID = 0xFFFF }; /* ends a segment */
+
 typedef struct {
   uint8_t *tiu, *tdma; /* bodies in stream order, in the work copy */
   uint32_t tiu_count, tdma_count;
@@ -47,6 +49,24 @@ static uint32_t tiu_wait(bool cv183x, const uint8_t *d) {
 static uint32_t tdma_id(const uint8_t *d) { return get32(d) >> 16; }
 
 static uint32_t tdma_wait(const uint8_t *d) { return get32(d) & 0x10 ? get32(d + 4) >> 16 : 0; }
+
+size_t stream_segment(const char *chip, const uint8_t *stream, size_t size) {
+  uint8_t magic = stream_magic(chip);
+  for (size_t pos = 0; size - pos >= 8;) {
+    const uint8_t *p = stream + pos;
+    unsigned engine = p[2] & 15;
+    uint32_t length = p[1] ? p[1] : get32(p + 4);
+    if (p[0] != magic || length < 8 || length > size - pos - 8) {
+      break;
+    }
+    pos += 8 + (size_t)length;
+    if ((engine == 0 && tiu_id(magic == 0xA5, p + 8) == LAST_ID) ||
+        (engine == 2 && tdma_id(p + 8) == LAST_ID)) {
+      return pos;
+    }
+  }
+  return size;
+}
 
 /* One packet at *pos. Returns its body and moves *pos behind it; NULL after a fault. */
 static const uint8_t *next_packet(uint8_t magic, const uint8_t *stream, size_t size, size_t *pos,
@@ -126,7 +146,7 @@ static bool measure(uint8_t magic, const uint8_t *stream, size_t size, uint32_t 
     open = true;
     *tdmas += is_tdma;
     tius_here += !is_tdma;
-    if ((is_tdma ? tdma_id(d) : tiu_id(cv183x, d)) == 0xFFFF || pos == size) {
+    if ((is_tdma ? tdma_id(d) : tiu_id(cv183x, d)) == LAST_ID || pos == size) {
       *tiu_area = tius_here ? rt_align(*tiu_area + tius_here * TIU_BYTES + 128, 256) : *tiu_area;
       tius_here = 0;
       open = false;
@@ -212,7 +232,7 @@ CVI_RC stream_to_dmabuf(const char *chip, const uint8_t *stream, size_t size, ui
     const uint8_t *d = next_packet(magic, stream, size, &pos, &is_tdma);
     add_command(&w, d, is_tdma);
     tius += !is_tdma;
-    if ((is_tdma ? tdma_id(d) : tiu_id(w.cv183x, d)) == 0xFFFF || pos == size) {
+    if ((is_tdma ? tdma_id(d) : tiu_id(w.cv183x, d)) == LAST_ID || pos == size) {
       close_segment(&w);
     }
   }
@@ -224,6 +244,23 @@ CVI_RC stream_to_dmabuf(const char *chip, const uint8_t *stream, size_t size, ui
   *out = buf;
   *out_size = (size_t)total;
   return CVI_RC_SUCCESS;
+}
+
+void dmabuf_relocate(uint8_t *dmabuf, uint64_t physical) {
+  uint32_t segments = get32(dmabuf + 8);
+  for (uint32_t i = 0; i < segments; i++) {
+    uint8_t *desc = dmabuf + DMABUF_HEADER + (size_t)DMABUF_CPU_DESC * i;
+    if (get32(desc + 4)) {
+      memcpy(desc + 20, desc + 12, 4);
+      put32(desc + 12, (physical + get32(desc + 12)) >> 8);
+    }
+    if (get32(desc + 8)) {
+      memcpy(desc + 24, desc + 16, 4);
+      put32(desc + 16, (physical + get32(desc + 16)) >> 6);
+    }
+  }
+  put32(dmabuf + 24, 0); /* no PMU */
+  put32(dmabuf + 28, get32(dmabuf + 4));
 }
 
 static uint8_t *put_packet(uint8_t *at, uint8_t magic, const uint8_t *body, bool is_tdma) {
@@ -240,8 +277,10 @@ static uint8_t *merge_segment(const segment *s, uint8_t magic, uint8_t *at) {
   while (i < s->tiu_count || j < s->tdma_count) {
     const uint8_t *tiu = s->tiu + (size_t)i * TIU_BYTES;
     const uint8_t *tdma = s->tdma + (size_t)j * TDMA_BYTES;
-    bool tdma_ready = j < s->tdma_count && tdma_wait(tdma) <= tiu_done;
-    bool tiu_ready = i < s->tiu_count && tiu_wait(cv183x, tiu) <= tdma_done;
+    bool tdma_ready = j < s->tdma_count && tdma_wait(tdma) <= tiu_done &&
+                      (tdma_id(tdma) != LAST_ID || i == s->tiu_count);
+    bool tiu_ready = i < s->tiu_count && tiu_wait(cv183x, tiu) <= tdma_done &&
+                     (tiu_id(cv183x, tiu) != LAST_ID || j == s->tdma_count);
     if (tdma_ready || (!tiu_ready && j < s->tdma_count)) { /* a deadlock is found by the decoder */
       tdma_done = tdma_id(tdma);
       at = put_packet(at, magic, tdma, true);

@@ -22,6 +22,13 @@ uint8_t stream_magic(const char *chip);
 CVI_RC stream_to_dmabuf(const char *chip, const uint8_t *stream, size_t size, uint8_t **out,
                         size_t *out_size);
 
+/* Bytes of the first segment of a stream: up to and with the command whose id is 0xFFFF, behind
+ * which the ids restart. Everything if there is none, or if the framing is damaged. */
+size_t stream_segment(const char *chip, const uint8_t *stream, size_t size);
+
+/* Turn the offsets of a whole, unrelocated dma buffer into addresses: it lies at `physical`. */
+void dmabuf_relocate(uint8_t *dmabuf, uint64_t physical);
+
 /* Back from an unrelocated dma buffer to a command stream, ordered by the waits of both engines. */
 CVI_RC dmabuf_to_stream(const char *chip, const uint8_t *dmabuf, size_t size, uint8_t **out,
                         size_t *out_size);

@@ -3,7 +3,7 @@
 
 #ifdef TPU_HAVE_SIMULATOR
 
-#include "sim/sim.h"
+#include "segments.h"
 
 static CVI_RC mem_alloc(rt_block *block) {
   block->vaddr =
@@ -18,38 +18,22 @@ static CVI_RC no_cache(rt_block *block, uint64_t offset, uint64_t size) {
   return CVI_RC_SUCCESS;
 }
 
-/* Codes of the simulator: at load time everything wrong is wrong content of the file. */
-static CVI_RC load_error(int code, const char *text) {
-  static const CVI_RC codes[] = {
-      [TPU_SIM_NOMEM] = CVI_RC_NOMEM,       [TPU_SIM_BAD_STREAM] = CVI_RC_DATA_ERR,
-      [TPU_SIM_RANGE] = CVI_RC_DATA_ERR,    [TPU_SIM_UNSUPPORTED] = CVI_RC_UNSUPPORT,
-      [TPU_SIM_DEADLOCK] = CVI_RC_DATA_ERR,
-  };
-  CVI_RC rc = code > 0 && code <= TPU_SIM_DEADLOCK ? codes[code] : CVI_RC_FAILURE;
-  return rt_fail(rc, "commands: %s", *text ? text : "out of memory");
-}
-
 static CVI_RC code_load(const char *chip, const uint8_t *stream, size_t size, rt_code **out) {
-  char text[256] = "";
-  tpu_program *program = NULL;
-  int code = tpu_program_create(chip, stream, size, &program, text, sizeof(text));
-  *out = (rt_code *)program;
-  return code == TPU_SIM_OK ? CVI_RC_SUCCESS : load_error(code, text);
+  return rt_segments_load(chip, stream, size, (rt_segments **)out);
 }
 
-static void code_free(rt_code *code) { tpu_program_destroy((tpu_program *)code); }
+static void code_free(rt_code *code) { rt_segments_free((rt_segments *)code); }
 
 static CVI_RC code_check(const rt_code *code, const uint64_t size[8]) {
-  char text[256] = "";
-  int result = tpu_program_check((const tpu_program *)code, size, text, sizeof(text));
-  return result == TPU_SIM_OK ? CVI_RC_SUCCESS : load_error(result, text);
+  return rt_segments_check((const rt_segments *)code, size);
 }
 
 static CVI_RC engine_create(const char *chip, rt_engine **out) {
   tpu_sim *sim = NULL;
   int code = tpu_sim_create(chip, &sim);
   *out = (rt_engine *)sim;
-  return code == TPU_SIM_OK ? CVI_RC_SUCCESS : load_error(code, "no simulator for this chip");
+  return code == TPU_SIM_OK ? CVI_RC_SUCCESS
+                            : rt_segments_error(code, "no simulator for this chip");
 }
 
 static void engine_free(rt_engine *engine) { tpu_sim_destroy((tpu_sim *)engine); }
@@ -63,13 +47,13 @@ static CVI_RC run(rt_engine *engine, const rt_code *code, const rt_base bases[8]
       regions[k].writable = !bases[k].block->read_only;
     }
   }
+  const rt_segments *segments = (const rt_segments *)code;
   char text[256] = "";
-  int result =
-      tpu_sim_run((tpu_sim *)engine, (const tpu_program *)code, regions, text, sizeof(text));
-  if (result == TPU_SIM_DEADLOCK) {
-    return rt_fail(CVI_RC_TIMEOUT, "commands: %s", text);
+  int result = TPU_SIM_OK;
+  for (uint32_t i = 0; i < segments->count && result == TPU_SIM_OK; i++) {
+    result = tpu_sim_run((tpu_sim *)engine, segments->program[i], regions, text, sizeof(text));
   }
-  return result == TPU_SIM_OK ? CVI_RC_SUCCESS : load_error(result, text);
+  return result == TPU_SIM_OK ? CVI_RC_SUCCESS : rt_segments_error(result, text);
 }
 
 const rt_backend rt_sim_backend = {

@@ -1,0 +1,26 @@
+/* Which back-end this process uses. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device.h"
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static const rt_backend *chosen;
+
+/* CVI_NN_BACKEND=board or simulator; otherwise the board's, if there is a TPU node. */
+static void choose(void) {
+#ifdef TPU_HAVE_SIMULATOR
+  const char *named = getenv("CVI_NN_BACKEND");
+  bool board = named && *named ? strcmp(named, "board") == 0 : soc_present();
+  chosen = board ? &rt_board_backend : &rt_sim_backend;
+#else
+  chosen = &rt_board_backend;
+#endif
+  rt_log(RT_LOG_INFO, "back-end: %s", chosen->name);
+}
+
+const rt_backend *rt_backend_get(void) {
+  pthread_once(&once, choose);
+  return chosen;
+}

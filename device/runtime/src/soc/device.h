@@ -1,0 +1,25 @@
+/* The TPU node and ION memory of a board. */
+#ifndef TPUFORGE_SOC_DEVICE_H
+#define TPUFORGE_SOC_DEVICE_H
+
+#include "model/device.h"
+
+/* Is there a TPU node at all (even one that may not be opened)? */
+bool soc_present(void);
+
+/* "cv181x" and so on, from TPU_CHIP or the device tree; "" if neither says. */
+const char *soc_chip(void);
+
+/* Contiguous memory, zero and flushed: fills vaddr, paddr, ddr and fd. NOMEM: the heap is full. */
+CVI_RC soc_alloc(rt_block *block);
+void soc_free(rt_block *block);
+
+/* Cache lines of [offset, offset + size) of a block. */
+CVI_RC soc_flush(rt_block *block, uint64_t offset, uint64_t size);
+CVI_RC soc_invalidate(rt_block *block, uint64_t offset, uint64_t size);
+
+/* Run a flushed, relocated dma buffer with these base registers and wait for its end. One job of
+ * the process at a time. TIMEOUT: the TPU did not finish. */
+CVI_RC soc_run(const rt_block *buffer, const uint32_t bases[8]);
+
+#endif
