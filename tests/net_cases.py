@@ -373,3 +373,130 @@ def large(name: str, chip: Chip) -> Graph:
     """A single-op network of LARGE."""
     net = Sampler(chip, name)
     return net.done(*LARGE[name](net))
+
+
+# ---- graphs whose tensors share, rename or reuse memory in unusual ways
+ODD: dict[str, Build] = {}
+
+
+def odd(build: Build) -> Build:
+    ODD[build.__name__] = build
+    return build
+
+
+@odd
+def more_images(n: Sampler) -> list[Value]:
+    """A reshape that makes two images of one, another that goes on to the output."""
+    x = n.relu(n.input(1, 8, 4, 4))
+    return [n.max_pool(n.reshape(x, 2, 4, 4, 4), (2, 2)), n.reshape(x, 4, 2, 4, 4)]
+
+
+@odd
+def fewer_images(n: Sampler) -> list[Value]:
+    return [n.relu(n.reshape(n.relu(n.input(2, 8, 4, 4)), 1, 16, 4, 4))]
+
+
+@odd
+def renamed_beside_concat(n: Sampler) -> list[Value]:
+    """The first input of a concat is also read under another shape, with other images."""
+    x = n.input(2, 8, 4, 4)
+    a = n.relu(x)
+    return [n.relu(n.concat(a, n.conv(x, 3))), n.relu(n.reshape(a, 1, 16, 4, 4))]
+
+
+@odd
+def renamed_view(n: Sampler) -> list[Value]:
+    """As before with one image, so that the renamed tensor lies in the middle of the concat."""
+    x = n.input(1, 8, 4, 4)
+    a = n.relu(x)
+    y = n.concat(n.conv(x, 3), a)
+    return [n.relu(y), n.max_pool(n.reshape(a, 2, 4, 4, 4), (2, 2))]
+
+
+@odd
+def renamed_output_in_concat(n: Sampler) -> list[Value]:
+    x = n.input(2, 8, 4, 4)
+    a = n.relu(x)
+    return [n.relu(n.concat(n.conv(x, 3), a)), n.reshape(a, 2, 4, 2, 16)]
+
+
+@odd
+def concat_in_concat(n: Sampler) -> list[Value]:
+    """Both are outputs."""
+    x = n.input(2, 8, 4, 4)
+    inner = n.concat(n.relu(x), n.conv(x, 3))
+    return [inner, n.concat(inner, n.conv(x, 2))]
+
+
+@odd
+def concat_of_renamed(n: Sampler) -> list[Value]:
+    x = n.input(2, 8, 4, 4)
+    inner = n.concat(n.relu(x), n.conv(x, 3))
+    return [n.concat(n.reshape(inner, 2, 11, 2, 8), n.input(2, 1, 2, 8))]
+
+
+@odd
+def concat_of_one_tensor(n: Sampler) -> list[Value]:
+    x = n.relu(n.input(3, 5, 4, 4))
+    return [n.concat(x, x, x)]
+
+
+@odd
+def input_renamed_to_output(n: Sampler) -> list[Value]:
+    """A reshape of the input is an output, next to something computed."""
+    x = n.input(1, 16, 4, 4)
+    return [n.reshape(x, 2, 8, 4, 4), n.relu(x)]
+
+
+@odd
+def same_shape_output(n: Sampler) -> list[Value]:
+    """A reshape that changes nothing but the name."""
+    return [n.reshape(n.conv(n.input(2, 7, 3, 3), 5), 2, 5, 3, 3)]
+
+
+@odd
+def group_between_concats(n: Sampler) -> list[Value]:
+    x = n.input(2, 4, 5, 5)
+    y = n.conv(n.concat(n.relu(x), n.conv(x, 4)), 8, (3, 3), pads=(1, 1, 1, 1), group=4)
+    return [n.concat(y, n.conv(x, 3))]
+
+
+@odd
+def channel_multiplier(n: Sampler) -> list[Value]:
+    """Grouped convolutions that are nearly depthwise."""
+    x = n.input(1, 8, 5, 5)
+    return [n.conv(x, 16, (3, 3), group=8), n.conv(n.input(1, 3, 5, 5), 9, (3, 3), group=3)]
+
+
+@odd
+def seven_outputs(n: Sampler) -> list[Value]:
+    """More outputs than there are io buffers."""
+    x = n.input(2, 8, 3, 3)
+    return [n.relu(x), n.conv(x, 3), n.conv(x, 5), n.add(x, x), n.prelu(x), n.requant(x),
+            n.reshape(n.conv(x, 7), 2, 1, 7, 9)]  # fmt: skip
+
+
+@odd
+def eight_inputs(n: Sampler) -> list[Value]:
+    return [n.concat(*(n.relu(n.input(2, 3, 3, 3)) for _ in range(8)))]
+
+
+@odd
+def quantised_in_concat(n: Sampler) -> list[Value]:
+    """The quantised input is a part of a concat; the result goes back to float."""
+    x = n.quantize(n.input(2, 5, 6, 7, dtype="f32"))
+    return [n.dequantize(n.concat(n.relu(x), n.requant(x)))]
+
+
+@odd
+def windows_in_the_padding(n: Sampler) -> list[Value]:
+    """Whole rows and columns of results that see padding only."""
+    x = n.input(2, 9, 4, 5)
+    return [n.conv(x, 7, (2, 2), pads=(4, 3, 5, 4)), n.depthwise(x, (3, 1), pads=(3, 2, 3, 2)),
+            n.conv(x, 3, (1, 1), pads=(1, 1, 1, 1))]  # fmt: skip
+
+
+def odd_graph(name: str, chip: Chip) -> Graph:
+    """A graph of ODD."""
+    net = Sampler(chip, name)
+    return net.done(*ODD[name](net))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from net_cases import random_graph
+from net_cases import ODD, odd_graph, random_graph
 from tpuforge.compiler.chip import CHIPS, chip_named
-from voices import check, simulate
+from voices import check, local_memory, simulate
 
 
 @pytest.mark.parametrize("number", range(12))
@@ -23,3 +23,12 @@ def test_all_levels(chip: str) -> None:
         for opt in range(4)
     }
     assert groups[0] > groups[2], "level 2 makes no groups"
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("name", ODD)
+def test_odd_graphs(name: str, chip: str) -> None:
+    for opt in (0, 2):
+        check(odd_graph(name, chip_named(chip)), chip_named(chip), simulate, opt=opt)
+    with local_memory(2048):
+        check(odd_graph(name, chip_named(chip)), chip_named(chip), simulate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 import pytest
-from net_cases import random_graph
+from net_cases import ODD, odd_graph, random_graph
 from tpuforge.compiler.chip import CHIPS, chip_named
 from voices import Runner, check, local_memory, simulate
 
@@ -34,3 +34,12 @@ def test_in_little_memory(vendor: Runner, chip: str) -> None:
         with local_memory(16384):
             graph = random_graph(f"vendor-little-{number}", chip_named(chip))
             check(graph, chip_named(chip), simulate, vendor)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("name", ODD)
+def test_odd_graphs(vendor: Runner, name: str, chip: str) -> None:
+    for opt in (0, 2):
+        check(odd_graph(name, chip_named(chip)), chip_named(chip), simulate, vendor, opt=opt)
+    with local_memory(2048):
+        check(odd_graph(name, chip_named(chip)), chip_named(chip), simulate, vendor)
