@@ -11,7 +11,7 @@ from .transport import Link, quote
 
 
 class SftpWriter:
-    """Pipelined writes; the answers are checked when they arrive and at the end."""
+    """Every write waits for its answer: paramiko's pipelined writes lose errors."""
 
     block = 32768
 
@@ -20,7 +20,6 @@ class SftpWriter:
         with _explained(link, path):
             self.file = link.sftp().open(path, "r+b" if offset else "wb")
             self.file.seek(offset)
-            self.file.set_pipelined(True)
 
     def __call__(self, data: bytes) -> None:
         with _explained(self.link, self.path):
