@@ -39,7 +39,7 @@ static bool worker_started;
 static struct {
   char chip[8], model[64];
   uint64_t size;
-  bool absent, denied, old_ion, no_carveout, evict;
+  bool absent, denied, old_ion, no_carveout, evict, coherent;
   unsigned break_after;
   fault faults[MOST_FAULTS];
   int fault_count;
@@ -118,6 +118,8 @@ static bool apply(const char *word) {
     options.no_carveout = true;
   } else if (strcmp(word, "evict") == 0) {
     options.evict = true;
+  } else if (strcmp(word, "coherent") == 0) {
+    options.coherent = true;
   } else {
     return false;
   }
@@ -411,6 +413,7 @@ static int maintain(const void *argument, bool flush) {
   if (flush) {
     write_back(b, at, end);
   } else {
+    write_back(b, at, options.coherent ? end : at);
     memcpy(b->cpu + at, b->device + at, (size_t)(end - at));
     memcpy(b->clean + at, b->device + at, (size_t)(end - at));
   }
@@ -438,11 +441,18 @@ static void *work(void *unused) {
       continue;
     }
     int code = injected(JOB);
+    for (fake_buffer *b = options.coherent ? buffers : NULL; b; b = b->next) {
+      write_back(b, 0, b->size);
+    }
     j->ret = code ? -code : fake_run(options.chip, j->buffer, &stats.segments);
     j->done = true;
     stats.jobs++;
     for (fake_buffer *b = options.evict ? buffers : NULL; b; b = b->next) {
       write_back(b, 0, b->size);
+    }
+    for (fake_buffer *b = options.coherent ? buffers : NULL; b; b = b->next) {
+      memcpy(b->cpu, b->device, (size_t)b->size);
+      memcpy(b->clean, b->device, (size_t)b->size);
     }
     j->buffer->jobs--;
     release(j->buffer);

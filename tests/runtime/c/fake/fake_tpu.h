@@ -19,6 +19,7 @@
  *   absent, denied   the nodes do not exist, may not be opened
  *   old_ion          only the old number for allocations
  *   no_carveout      other heaps only
+ *   coherent         flush and invalidate are not needed (programs that forget them)
  *   evict            dirty lines are written back right after every job
  *   break=N          the descriptor of the TPU node goes bad after N calls
  *   fault=CALL:N:ERRNO[:COUNT]   the N-th call (from 1) and COUNT - 1 more fail (0: all); CALL is
