@@ -182,6 +182,13 @@ def prelu(net: Sampler) -> list[Value]:
     return [net.prelu(net.input(*net.shape()))]
 
 
+@op
+def softmax(net: Sampler) -> list[Value]:
+    """Of vectors and of maps."""
+    n, c, h, w = net.shape(4000)
+    return [net.softmax(net.input(n, c, *net.pick(((1, 1), (h, w)))))]
+
+
 # ---- moves and conversions
 @op
 def concat(net: Sampler) -> list[Value]:
@@ -257,6 +264,8 @@ def random_graph(name: str, chip: Chip, layers: int | None = None) -> Graph:
         outputs.append(net.pick(inner))
     if floats and net.chance(0.7):
         outputs[0] = net.dequantize(outputs[0])
+    elif net.chance(0.3) and outputs[0].type.count < 20_000:
+        outputs[0] = net.softmax(net.matrix(outputs[0], 33) if net.chance() else outputs[0])
     return net.done(*outputs)
 
 
@@ -363,6 +372,9 @@ LARGE: dict[str, Build] = {
     "dequantize_4500": lambda n: [n.dequantize(n.input(1, 4500, 1, 1))],
     "dequantize_large": lambda n: [n.dequantize(n.input(1, 130, 40, 41))],
     "dequantize_wide": lambda n: [n.dequantize(n.input(2, 3, 1, 5000))],
+    "matrix_4000": lambda n: [n.matrix(n.input(2, 512, 4, 4), 1000)],
+    "softmax_1000": lambda n: [n.softmax(n.input(2, 1000, 1, 1))],
+    "softmax_21_at_65": lambda n: [n.softmax(n.input(1, 21, 65, 65))],
     "grouped_large": lambda n: [
         n.conv(n.input(1, 256, 28, 28), 256, (3, 3), pads=(1,) * 4, group=8)
     ],

@@ -20,6 +20,7 @@ from tpuforge.compiler.tpu.eltwise import Add, LeakyRelu, Mul, PRelu, Relu, Requ
 from tpuforge.compiler.tpu.matmul import MatMul
 from tpuforge.compiler.tpu.pool import AvgPool, MaxPool
 from tpuforge.compiler.tpu.shape import Concat, Reshape
+from tpuforge.compiler.tpu.softmax import Softmax, softmax_table
 
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
@@ -170,6 +171,13 @@ class Net:
         values = {"slope": self.bytes(c), "multiplier": m, "shift": s}
         constants = [self.graph.const(f"{name}.{k}", v) for k, v in values.items()]
         return self.graph.add(PRelu, [x, *constants], name)
+
+    def softmax(self, x: Value, scale: float | None = None) -> Value:
+        """scale: of x, so that its exponentials span little or much."""
+        name = self.name("softmax")
+        table = softmax_table(self.pick((0.003, 0.04, 0.3)) if scale is None else scale)
+        constant = self.graph.const(f"{name}.table", table, "bf16")
+        return self.graph.add(Softmax, [x, constant], name)
 
     # ---- moves
     def concat(self, *xs: Value) -> Value:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 from net_cases import LARGE, OPS, large, single
 from tpuforge.compiler.chip import CHIPS, chip_named
+from tpuforge.compiler.ir import OPS as OPS_OF_IR
 from voices import check, simulate
 
 # wide or deep enough to be cut, and quick in the numpy reference
@@ -29,6 +30,17 @@ def test_random_geometry(kind: str, chip: str) -> None:
 @pytest.mark.parametrize("name", LARGE_FAST)
 def test_large_layers(name: str, chip: str) -> None:
     check(large(name, chip_named(chip)), chip_named(chip), simulate, opt=1)
+
+
+def test_every_op_is_here() -> None:
+    made = {
+        type(o).__name__
+        for kind in OPS
+        for number in range(4)
+        for chip in CHIPS.values()
+        for o in single(kind, number, chip).ops
+    }
+    assert made == {name.removeprefix("tpu.") for name in OPS_OF_IR if name.startswith("tpu.")}
 
 
 def test_names_of_large_layers() -> None:
