@@ -213,7 +213,6 @@ class _Builder:
             self.cpu_after.append(op)
             self.tensor(next(op.inputs())).is_output = True
             self.tensor(op.results[0])
-            self.tensor(op.results[0]).is_input = True
         elif name == "tpu.Conv":
             self.conv(op)
         elif name == "tpu.Dequantize":

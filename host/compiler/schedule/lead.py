@@ -20,9 +20,9 @@ MARGIN_CYCLES = 1500.0  # ... and this many cycles
 LONGEST_DRAIN = 8
 
 
-def set_wanted(steps: list[Step], backend: Backend) -> dict[int, float]:
-    """Set `wanted` of every loaded buffer (the slot in which its load should be issued) and `drain`
-    of every stored one.
+def set_lead(steps: list[Step], backend: Backend) -> dict[int, float]:
+    """Set `lead` of every loaded buffer (how many steps before its use it should be issued) and
+    `drain` of every stored one.
     Result: the cycles of every action by its id()."""
     compute, loads, stores = step_times(steps, backend, set())
     begin = [0.0]
@@ -40,5 +40,5 @@ def set_wanted(steps: list[Step], backend: Backend) -> dict[int, float]:
             free = min(free, begin[k]) - time
             moment = free - MARGIN * time - MARGIN_CYCLES
             slot = bisect_right(begin, moment) - 1
-            load.buffer.wanted = min(k, max(0, slot))
+            load.buffer.lead = k - min(k, max(0, slot))
     return action_times(steps, compute, loads, stores)

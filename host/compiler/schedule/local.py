@@ -104,7 +104,7 @@ class LocalMemory:
         in_turn: not before the loads placed so far."""
         bound = min(
             b.first,
-            max(self.turn[b.constant] if in_turn else 0, b.ready, b.wanted, b.first - LOOKAHEAD),
+            max(self.turn[b.constant] if in_turn else 0, b.ready, b.first - min(b.lead, LOOKAHEAD)),
         )
         best: tuple[int, int, int] | None = None
         for low, high in _gaps(self.busy(b.first, b.last), self.size, b.size):
@@ -262,7 +262,7 @@ def place_buffers(memory: LocalMemory, buffers: list[Buffer], strategy: Strategy
 
 def hoist_fixed(memory: LocalMemory, b: Buffer) -> None:
     """Issue the load of a constant of the whole group as early as its place is free."""
-    bound = min(b.first, max(memory.turn[True], b.wanted, b.first - LOOKAHEAD))
+    bound = min(b.first, max(memory.turn[True], b.first - min(b.lead, LOOKAHEAD)))
     b.slot = memory.earliest(b, b.addr, bound)
     memory.turn[True] = b.slot
     for t in range(b.slot, b.first):
@@ -275,8 +275,8 @@ def _note_sources(memory: LocalMemory, steps: list[Step]) -> None:
     for s in steps:
         for load in s.loads:
             if load.tile is not None:
-                stores = memory.written.get(load.tile.tensor.root, ())
-                ready = max((t + 1 for t, store in stores if _feeds(store, load.tile)), default=0)
+                stores = reversed(memory.written.get(load.tile.tensor.root, []))
+                ready = next((t + 1 for t, store in stores if _feeds(store, load.tile)), 0)
                 load.buffer.ready = max(load.buffer.ready, ready)
 
 

@@ -18,9 +18,9 @@ class Buffer:
     size: bytes per lane. temp: further bytes behind it that are used from step `first` to
     `temp_last`. first, last: the steps of the first and the last computation that touches it. slot:
     the step before which its load is issued (<= first);
-    ready: the first slot in which its source is complete in DDR; wanted: the slot in which the load
-    should be issued; constants may be issued out of turn. drain: how many steps behind its last one
-    its store may still be running.
+    ready: the first slot in which its source is complete in DDR; lead: how many steps before
+    `first` the load should be issued; constants may be issued out of turn. drain: how many steps
+    behind its last one its store may still be running.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Buffer:
     stored: bool = False
     constant: bool = False
     ready: int = 0
-    wanted: int = 0
+    lead: int = 0
     drain: int = 1
     slot: int = -1
     addr: int = -1
@@ -194,7 +194,8 @@ class Backend(Protocol):
     def weight_cycles(self, size: int) -> float: ...
 
     def spread(self, columns: int) -> tuple[int, int]:
-        """(channels, columns per channel) of the rows of a matrix in local memory; at most `lanes` channels."""
+        """(channels, columns per channel) of the rows of a matrix in local memory; at most `lanes`
+        channels."""
 
     def matrix_cycles(self, shape: tuple[int, int, int, int]) -> float:
         """Time of moving that many rows and columns (n, c) of a matrix between DDR and local

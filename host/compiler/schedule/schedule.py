@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..errors import InternalError
 from ..ir import Graph
 from .layers import Layer, build_layers
-from .lead import set_wanted
+from .lead import set_lead
 from .local import LocalMemory, NoSpaceError, place_group, serialise, step_buffers
 from .plan import Plan
 from .program import Backend, Program, Step
@@ -26,13 +26,15 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
         layer.window = backend.window(layer)
     search = Search(layers, backend, opt)
     best = settle(search.run(), search, backend)
-    for share in ROUNDS[opt]:
+    many = sum(map(len, best.groups)) > MANY_STEPS
+    for share in () if many and opt < 3 else ROUNDS[opt]:
         best = improve(best, search, backend, share)
     steps = [s for group in best.groups for s in group]
     return Program(layers, steps, serialise(steps), [p.layers for p in best.plans], best.plans)
 
 
 MAX_TRIES = 100
+MANY_STEPS = 6000  # beyond, groups are not planned a second time
 ROUNDS = {
     0: (),
     1: (),
@@ -52,18 +54,38 @@ class Settled:
 
 
 def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
-    """Give every buffer a place; groups for which there is none are planned again with less
-    memory."""
+    """Give every buffer a place, group by group; groups for which there is none are planned again
+    with less memory."""
     limits: dict[Layer, float] = {}
-    for _ in range(MAX_TRIES):
-        groups = [
-            [] if p.is_nothing else StepBuilder(p, backend, g).build() for g, p in enumerate(plans)
-        ]
-        times = place(groups, backend)
-        if isinstance(times, list):
-            return Settled(plans, groups, times)
-        plans = [*plans[:times], *smaller(plans[times], search, limits), *plans[times + 1 :]]
+    memory, start, done = LocalMemory(backend.local_bytes), 0, Settled([], [], [])
+    todo = [(p, build(p, backend)) for p in plans]
+    times = set_lead([s for _, steps in todo for s in steps], backend)
+    todo.reverse()
+    for _ in range(len(plans) + MAX_TRIES):
+        if not todo:
+            return done
+        plan, steps = todo.pop()
+        for b in step_buffers(steps):
+            b.move(start)
+        try:
+            time = place_group(memory, steps, start, times)
+        except NoSpaceError:
+            others = [(p, build(p, backend)) for p in smaller(plan, search, limits)]
+            todo += reversed(others)
+            times |= set_lead([s for _, g in reversed(todo) for s in g], backend)
+            continue
+        start += len(steps)
+        for s in steps:
+            s.group = len(done.plans)
+        done.plans.append(plan)
+        done.groups.append(steps)
+        done.times.append(time)
     raise InternalError("the buffers of the chosen groups find no place in local memory")
+
+
+def build(plan: Plan, backend: Backend) -> list[Step]:
+    """The steps of a plan, numbered from 0."""
+    return [] if plan.is_nothing else StepBuilder(plan, backend).build()
 
 
 def improve(best: Settled, search: Search, backend: Backend, share: float) -> Settled:
@@ -91,26 +113,6 @@ def improve(best: Settled, search: Search, backend: Backend, share: float) -> Se
 
 
 SWITCH = 15000.0  # cycles that a boundary between groups costs beyond what group_time sees
-
-
-def place(groups: list[list[Step]], backend: Backend) -> list[float] | int:
-    """Give addresses to the buffers of all groups: the time of every group, or the number of the
-    first that finds no place."""
-    start = 0
-    for steps in groups:
-        for b in step_buffers(steps):
-            b.move(start)
-        start += len(steps)
-    times = set_wanted([s for steps in groups for s in steps], backend)
-    memory, start = LocalMemory(backend.local_bytes), 0
-    spent = []
-    for g, steps in enumerate(groups):
-        try:
-            spent.append(place_group(memory, steps, start, times))
-        except NoSpaceError:
-            return g
-        start += len(steps)
-    return spent
 
 
 def smaller(plan: Plan, search: Search, limits: dict[Layer, float]) -> list[Plan]:

@@ -1,4 +1,5 @@
-"""What the scheduler asks about a CV18xx chip: bytes, limits, cycles (hw/cv18xx.md sections 3, 4, 9)."""
+"""What the scheduler asks about a CV18xx chip: bytes, limits, cycles (hw/cv18xx.md sections 3, 4,
+9)."""
 
 from __future__ import annotations
 
@@ -48,16 +49,16 @@ class Cv18xxBackend:
         return blob_bytes(layer, oc, ic, self.lanes)
 
     def channel_step(self, layer: Layer) -> int:
-        """Only convolutions are cut along output channels, and matrices along their columns (so that every execution unit
-        has work)."""
+        """Only convolutions are cut along output channels, and matrices along their columns (so
+        that every execution unit has work)."""
         return {"conv": self.lanes, "fc": 16 * self.lanes}.get(layer.kind, 0)
 
     def spread(self, columns: int) -> tuple[int, int]:
         return spread(columns, self.lanes)
 
     def temp_bytes(self, layer: Layer, shape: tuple[int, int, int, int]) -> int:
-        """Add: the high bytes of the 16-bit product; Dequantize: the bytes of one look-up; PRelu: the negative part;
-        Quantize, Softmax: bf16 planes."""
+        """Add: the high bytes of the 16-bit product; Dequantize: the bytes of one look-up; PRelu:
+        the negative part; Quantize, Softmax: bf16 planes."""
         n, c, h, w = shape
         if layer.kind == "softmax":
             return softmax_temp(-(-c // self.lanes), h, w)
@@ -68,22 +69,50 @@ class Cv18xxBackend:
         return 0
 
     # ---- cycles
-    def compute_cycles(self, kind: str, layer: Layer, out: tuple[int, int, int, int], ic: int, partial: bool) -> float:
+    def compute_cycles(
+        self, kind: str, layer: Layer, out: tuple[int, int, int, int], ic: int, partial: bool
+    ) -> float:
         return self.compute_cycles_cached(kind, layer.window, out, ic, partial, _constant(layer))
 
-    def _compute_cycles(self, kind: str, window: Any, out: tuple[int, int, int, int], ic: int, partial: bool,
-                        extra: Any) -> float:  # fmt: skip
+    def _compute_cycles(
+        self,
+        kind: str,
+        window: Any,
+        out: tuple[int, int, int, int],
+        ic: int,
+        partial: bool,
+        extra: Any,
+    ) -> float:
         chip, (n, c, h, w) = self.chip, out
         (kh, kw), sx = window.kernel, window.strides[1]
         arith = lambda op, **more: cost.arith_cycles(chip, op, n=n, c=c, h=h, w=w, **more)  # noqa: E731
         if kind == "conv":
             icp = padded_inputs(ic)
-            return cost.conv_cycles(chip, n=n, oc=c, oh=h, ow=w, ic=icp, kh=kh, kw=kw, x_stride=sx, double=icp % 2 == 0 and icp >= 4,
-                                    ps32=3 if partial else 0)  # fmt: skip
+            return cost.conv_cycles(
+                chip,
+                n=n,
+                oc=c,
+                oh=h,
+                ow=w,
+                ic=icp,
+                kh=kh,
+                kw=kw,
+                x_stride=sx,
+                double=icp % 2 == 0 and icp >= 4,
+                ps32=3 if partial else 0,
+            )
         if kind == "fc":
             res_c, res_w = spread(c, self.lanes)
-            return cost.matrix_cycles(chip, rows=n, inner=ic, res_c=res_c, res_w=res_w, quant=True, bias=bool(extra),
-                                      ps32=3 if partial else 0)  # fmt: skip
+            return cost.matrix_cycles(
+                chip,
+                rows=n,
+                inner=ic,
+                res_c=res_c,
+                res_w=res_w,
+                quant=True,
+                bias=bool(extra),
+                ps32=3 if partial else 0,
+            )
         if kind in ("depthwise", "avgpool"):
             one = cost.depthwise_cycles(chip, n=n, c=c, oh=h, ow=w, kh=kh, kw=kw, x_stride=sx)
             return one * (1.3 if extra else 1.0)
@@ -98,24 +127,45 @@ class Cv18xxBackend:
         if kind == "prelu":
             return 3 * arith("max") + cost.depthwise_cycles(chip, n=n, c=c, oh=h, ow=w, kh=1, kw=1)
         if kind == "quantize":
-            product = cost.matrix_cycles(chip, rows=1, inner=3, res_c=c, res_w=h * w, bf16=True, ps32=2)
+            product = cost.matrix_cycles(
+                chip, rows=1, inner=3, res_c=c, res_w=h * w, bf16=True, ps32=2
+            )
             moves = 2 * (chip.tdma_command_cycles + c * math.ceil(h * w / 8))
-            return (n * (product + moves) + arith("copy") + arith("copy", bf16=True) + arith("and") + arith("mul", bf16=True)
-                    + arith("xor"))  # fmt: skip
+            return (
+                n * (product + moves)
+                + arith("copy")
+                + arith("copy", bf16=True)
+                + arith("and")
+                + arith("mul", bf16=True)
+                + arith("xor")
+            )
         if kind == "softmax":
-            total = cost.conv_cycles(chip, n=n, oc=chip.lanes, oh=h, ow=w, ic=c, kh=1, kw=1, quant=False, bf16=True)
+            total = cost.conv_cycles(
+                chip, n=n, oc=chip.lanes, oh=h, ow=w, ic=c, kh=1, kw=1, quant=False, bf16=True
+            )
             index = cost.lookup_cycles(chip, n=n, c=c, h=h, w=w, table_h=32, bf16=True)
             return total + 2 * index + arith("copy") + 2 * arith("mul", bf16=True)
         if kind == "dequantize":
             return 4 * (cost.lookup_cycles(chip, n=n, c=c, h=h, w=w) + arith("copy"))
         return arith("copy" if kind == "copy" else "max")
 
-    def transfer_cycles(self, shape: tuple[int, int, int, int], tensor: Tensor, store: bool) -> float:
-        return self.transfer_cached(shape, tensor.root.shape[1] == shape[1], tensor.shape[2:], tensor.itemsize, store)
+    def transfer_cycles(
+        self, shape: tuple[int, int, int, int], tensor: Tensor, store: bool
+    ) -> float:
+        return self.transfer_cached(
+            shape, tensor.root.shape[1] == shape[1], tensor.shape[2:], tensor.itemsize, store
+        )
 
-    def _transfer(self, shape: tuple[int, int, int, int], all_channels: bool, plane: tuple[int, int], e: int, store: bool) -> float:
-        """max(DDR bytes / rate, local words) + command (hw/cv18xx.md section 9.2), with an average for the position of
-        a piece inside its 64-byte units."""
+    def _transfer(
+        self,
+        shape: tuple[int, int, int, int],
+        all_channels: bool,
+        plane: tuple[int, int],
+        e: int,
+        store: bool,
+    ) -> float:
+        """max(DDR bytes / rate, local words) + command (hw/cv18xx.md section 9.2), with an average
+        for the position of a piece inside its 64-byte units."""
         n, c, h, w = shape
         full_h, full_w = plane
         if (full_w - w) * e > (0 if store else TDMA_MERGE_GAP):
@@ -128,7 +178,10 @@ class Cv18xxBackend:
             pieces, length = 1, n * c * h * full_w * e
         units = length / 64 + (63 / 64 if length % 64 or full_w * e % 64 else 0)
         words = n * c * -(-(h * w * e) // 16)
-        return max(pieces * units * 64 / self.chip.ddr_bytes_per_cycle, words) + self.chip.tdma_command_cycles
+        return (
+            max(pieces * units * 64 / self.chip.ddr_bytes_per_cycle, words)
+            + self.chip.tdma_command_cycles
+        )
 
     def matrix_cycles(self, shape: tuple[int, int, int, int]) -> float:
         """Rows of a matrix: every row is a piece; local memory takes 16 columns at once."""
@@ -140,27 +193,37 @@ class Cv18xxBackend:
     def weight_cycles(self, size: int) -> float:
         """A block of constants: `size` contiguous bytes for every lane."""
         total = size * self.lanes
-        return max(total / self.chip.ddr_bytes_per_cycle, self.lanes * -(-size // 16)) + self.chip.tdma_command_cycles
+        return (
+            max(total / self.chip.ddr_bytes_per_cycle, self.lanes * -(-size // 16))
+            + self.chip.tdma_command_cycles
+        )
 
     # ---- limits
     def window(self, layer: Layer) -> Window:
-        """Depthwise dilation is ignored by the sums of generation B (hw/cv18xx-tiu.md section 5.6): there the kernel is
-        spread with zeros instead."""
+        """Depthwise dilation is ignored by the sums of generation B (hw/cv18xx-tiu.md section 5.6):
+        there the kernel is spread with zeros instead."""
         w = layer.window
         if layer.kind == "depthwise" and self.chip.generation == "B" and w.dilations != (1, 1):
             return Window(w.extent, w.strides, w.pads)
         return w
 
     def check(self, layer: Layer) -> None:
-        """Raise UnsupportedError when no tiling can express the layer (hw/cv18xx-tiu.md section 1.3)."""
+        """Raise UnsupportedError when no tiling can express the layer (hw/cv18xx-tiu.md section
+        1.3)."""
         w = layer.window
         where = f"layer {layer.name} ({layer.kind})"
         if max(w.strides) > self.chip.max_stride:
-            raise UnsupportedError(f"{where}: stride {w.strides} exceeds {self.chip.max_stride} of {self.chip.name}")
+            raise UnsupportedError(
+                f"{where}: stride {w.strides} exceeds {self.chip.max_stride} of {self.chip.name}"
+            )
         if max(w.pads) > MAX_PAD:
-            raise UnsupportedError(f"{where}: padding {w.pads} exceeds {MAX_PAD} of {self.chip.name}")
+            raise UnsupportedError(
+                f"{where}: padding {w.pads} exceeds {MAX_PAD} of {self.chip.name}"
+            )
         if max(w.dilations) > MAX_PAD:
-            raise UnsupportedError(f"{where}: dilation {w.dilations} exceeds {MAX_PAD} of {self.chip.name}")
+            raise UnsupportedError(
+                f"{where}: dilation {w.dilations} exceeds {MAX_PAD} of {self.chip.name}"
+            )
 
 
 def _constant(layer: Layer) -> Any:

@@ -1,8 +1,9 @@
 """The command list: encodes TIU and TDMA words and orders the two engines.
 
-Every command waits for the youngest command of the other engine it depends on ("exact", hw/cv18xx.md section 6): local
-memory is watched in units of 16 bytes (the same in all lanes); a reader waits for the last writer, a writer for the last
-access. DDR is touched by the TDMA only, which works in order.
+Every command waits for the youngest command of the other engine it depends on ("exact",
+hw/cv18xx.md section 6): local memory is watched in units of 16 bytes (the same in all lanes); a
+reader waits for the last writer, a writer for the last access. DDR is touched by the TDMA only,
+which works in order.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class _Engine:
 
 
 class CommandList:
-    """Commands of one stream. Ranges of local memory are (first byte, end) of the lane-local address."""
+    """Commands of one stream. Ranges of local memory are (first byte, end) of the lane-local
+    address."""
 
     def __init__(self, chip: Chip):
         self.chip = chip
@@ -56,7 +58,9 @@ class CommandList:
         mine, other = self.engines[engine], self.engines["tdma" if engine == "tiu" else "tiu"]
         for a, e in (*reads, *writes):
             if a < 0 or e > self.chip.lane_bytes:
-                raise InternalError(f"local memory range {a}..{e} leaves the {self.chip.lane_bytes} bytes of a lane")
+                raise InternalError(
+                    f"local memory range {a}..{e} leaves the {self.chip.lane_bytes} bytes of a lane"
+                )
         mine.id += 1
         if mine.id > MAX_ID:
             raise InternalError(f"more than {MAX_ID} {engine} commands in one stream")
@@ -67,13 +71,25 @@ class CommandList:
     def tiu(self, fields: dict[str, int], reads: list[Range], writes: list[Range]) -> None:
         """Append a TIU command; ids and the general bits are filled in."""
         own, wait = self._ids("tiu", reads, writes)
-        fields |= {"cmd_en": 1, "cmd_id_en": 1, "cmd_id_tpu": own, "cmd_id_gdma": wait, "layer_info": self.layer}
+        fields |= {
+            "cmd_en": 1,
+            "cmd_id_en": 1,
+            "cmd_id_tpu": own,
+            "cmd_id_gdma": wait,
+            "layer_info": self.layer,
+        }
         self.packets.append(packet(self.chip, "tiu", encode_tiu(self.chip.generation, fields)))
 
     def tdma(self, fields: dict[str, int], reads: list[Range], writes: list[Range]) -> None:
         """Append a TDMA command; ids and the general bits are filled in."""
         own, wait = self._ids("tdma", reads, writes)
-        fields |= {"vld": 1, "bar_en": 1, "cmd_id": own, "wait_id_tpu": wait, "layer_ID": self.layer}
+        fields |= {
+            "vld": 1,
+            "bar_en": 1,
+            "cmd_id": own,
+            "wait_id_tpu": wait,
+            "layer_ID": self.layer,
+        }
         self.packets.append(packet(self.chip, "tdma", encode_tdma(fields)))
 
     def stream(self) -> bytes:

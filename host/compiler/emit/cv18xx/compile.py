@@ -1,4 +1,5 @@
-"""compile_graph: Tpu graph -> cvimodel.Model (schedule, constants, DDR places, commands, file tables)."""
+"""compile_graph: Tpu graph -> cvimodel.Model (schedule, constants, DDR places, commands, file
+tables)."""
 
 from __future__ import annotations
 
@@ -20,7 +21,13 @@ from .transfer import TABLE_KINDS, Places, load_tile, load_weights, store
 from .weights import Segment, compressed, segments
 
 IO_NUMBERS = range(3, 8)
-DTYPES = {"f32": f.DType.FP32, "i8": f.DType.INT8, "u8": f.DType.UINT8, "bf16": f.DType.BF16, "i32": f.DType.INT32}
+DTYPES = {
+    "f32": f.DType.FP32,
+    "i8": f.DType.INT8,
+    "u8": f.DType.UINT8,
+    "bf16": f.DType.BF16,
+    "i32": f.DType.INT32,
+}
 
 
 @dataclass
@@ -33,10 +40,19 @@ class Compiled:
     stream: bytes
 
 
-def compile_graph(graph: Graph, chip: Chip, *, opt: int = 2, weight_map: WeightMap | None = None, compress_weight: bool = True,
-                  compiler_version: str = "", build_time: str | None = None) -> Compiled:  # fmt: skip
-    """Compile a Tpu graph of this chip. weight_map: places of constants of an earlier file to share; compress_weight:
-    store constants as streams that the TDMA decompresses, where that is shorter.
+def compile_graph(
+    graph: Graph,
+    chip: Chip,
+    *,
+    opt: int = 2,
+    weight_map: WeightMap | None = None,
+    compress_weight: bool = True,
+    compiler_version: str = "",
+    build_time: str | None = None,
+) -> Compiled:
+    """Compile a Tpu graph of this chip. weight_map: places of constants of an earlier file to
+    share; compress_weight: store constants as streams that the TDMA decompresses, where that is
+    shorter.
 
     Raises UnsupportedError, DoesNotFitError."""
     program = schedule(graph, Cv18xxBackend(chip), opt)
@@ -49,12 +65,23 @@ def compile_graph(graph: Graph, chip: Chip, *, opt: int = 2, weight_map: WeightM
     if stream:
         sections.append(f.Section("cmdbuf", "subfunc_0", stream))
     model = f.Model(
-        name=graph.name, chip=chip.name, weights=weights, mlir_version=compiler_version,
+        name=graph.name,
+        chip=chip.name,
+        weights=weights,
+        mlir_version=compiler_version,
         build_time=f.build_time_now() if build_time is None else build_time,
-        programs=[f.Program([v.name for v in graph.inputs], [v.name for v in graph.outputs], tensors, routines,
-                            shared_gmem=shared, private_gmem=private)],
+        programs=[
+            f.Program(
+                [v.name for v in graph.inputs],
+                [v.name for v in graph.outputs],
+                tensors,
+                routines,
+                shared_gmem=shared,
+                private_gmem=private,
+            )
+        ],
         sections=sections,
-    )  # fmt: skip
+    )
     return Compiled(model, program, new_map, stream)
 
 
@@ -63,9 +90,11 @@ def _key(piece: WeightSlice) -> tuple:
     return (piece.layer, piece.oc, piece.ic)
 
 
-def _constants(program: Program, chip: Chip, known: WeightMap | None,
-               compress: bool) -> tuple[dict, list[f.Weight], bytes, WeightMap]:  # fmt: skip
-    """(segments and offsets of every slice, weight_map entries, weight section, map for the next file)."""
+def _constants(
+    program: Program, chip: Chip, known: WeightMap | None, compress: bool
+) -> tuple[dict, list[f.Weight], bytes, WeightMap]:
+    """(segments and offsets of every slice, weight_map entries, weight section, map for the next
+    file)."""
     slices: dict[tuple, WeightSlice] = {}
     for action in program.actions:
         if isinstance(action, Load) and action.weights is not None:
@@ -77,20 +106,27 @@ def _constants(program: Program, chip: Chip, known: WeightMap | None,
         for k, (segment, data) in enumerate(segments(piece, chip.lanes)):
             if compress and piece.layer.kind not in TABLE_KINDS:
                 segment, data = compressed(segment, data)
-            name = f"{piece.layer.name}_{('weight', 'param')[k > 0]}{k or ''}_{piece.oc[0]}_{piece.ic[0]}"
+            what = f"param{k}" if k else "weight"
+            name = f"{piece.layer.name}_{what}_{piece.oc[0]}_{piece.ic[0]}"
             items.append((name, data))
             parts[key].append((name, segment))
     offsets, section, new_map = assign_weights(items, known)
-    entries = [f.Weight(name, f.address(f.WEIGHT, offsets[name]), len(data), (1, 1, 1, len(data)), f.DType.INT8)
-               for name, data in items]  # fmt: skip
-    places = {key: [(segment, offsets[name]) for name, segment in pairs] for key, pairs in parts.items()}
+    entries = [
+        f.Weight(
+            name, f.address(f.WEIGHT, offsets[name]), len(data), (1, 1, 1, len(data)), f.DType.INT8
+        )
+        for name, data in items
+    ]
+    places = {
+        key: [(segment, offsets[name]) for name, segment in pairs] for key, pairs in parts.items()
+    }
     return places, entries, section, new_map
 
 
 # ---- DDR
 def _places(graph: Graph, program: Program) -> tuple[Places, int, int]:
-    """(places of all roots, shared bytes, private bytes): io buffers while there are numbers, int8 copies of float
-    inputs in private memory, everything between groups in shared memory."""
+    """(places of all roots, shared bytes, private bytes): io buffers while there are numbers, int8
+    copies of float inputs in private memory, everything between groups in shared memory."""
     layers = program.graph
     places, private = Places(), 0
     numbers = iter(IO_NUMBERS)
@@ -109,7 +145,10 @@ def _places(graph: Graph, program: Program) -> tuple[Places, int, int]:
             put_private(t)
         else:
             places.roots[t] = (number, 0)
-    for v in (*(op.results[0] for op in layers.cpu_ops), *(next(op.inputs()) for op in layers.cpu_after)):
+    for v in (
+        *(op.results[0] for op in layers.cpu_ops),
+        *(next(op.inputs()) for op in layers.cpu_after),
+    ):
         root = layers.tensor(v).root
         if root not in places.roots:
             put_private(root)
@@ -151,16 +190,29 @@ def _tensors(graph: Graph, program: Program, places: Places) -> list[f.Tensor]:
         base, start = places.roots[root]
         scale = t.value.type.scale
         q = 1.0 if scale is None else 1.0 / scale if t.name in ins else scale
-        found.append(f.Tensor(t.name, f.address(base, start + offset), DTYPES[t.value.type.dtype], t.shape, qscale=q))
+        found.append(
+            f.Tensor(
+                t.name,
+                f.address(base, start + offset),
+                DTYPES[t.value.type.dtype],
+                t.shape,
+                qscale=q,
+            )
+        )
     for v in graph.outputs:  # a graph output may be another tensor under a name of its own
         t = program.graph.tensor(v)
         if t.name != v.name:
             found += [replace(x, name=v.name) for x in found if x.name == t.name]
     known = {t.name for t in found}
-    found.sort(key=lambda t: t.name not in ins | outs)  # the first tensor of an io buffer gives its size (section 6.2)
+    found.sort(
+        key=lambda t: t.name not in ins | outs
+    )  # the first tensor of an io buffer gives its size (section 6.2)
     missing = (ins | outs) - known
     if missing:
-        raise UnsupportedError(f"{', '.join(sorted(missing))}: an output that is only a part of another tensor, batch > 1")
+        raise UnsupportedError(
+            f"{', '.join(sorted(missing))}: an output that is only a part of another tensor, "
+            "batch > 1"
+        )
     _mark_overwritten(found, ins | outs, program)
     return found
 
@@ -174,11 +226,15 @@ def _mark_overwritten(tensors: list[f.Tensor], io: set[str], program: Program) -
 
 
 def _routines(graph: Graph, program: Program, stream: bytes) -> list[f.Routine]:
-    """The CPU quantisation of float inputs, one TPU routine (none without commands: the vendor's runtime refuses an
-    empty stream), the CPU conversion of outputs to float."""
+    """The CPU quantisation of float inputs, one TPU routine (none without commands: the vendor's
+    runtime refuses an empty stream), the CPU conversion of outputs to float."""
     layers, routines = program.graph, []
     for op in layers.cpu_ops:
-        routines.append(_quant(layers, op, {"from": "FP32", "scale": float(op.attrs["inv_scale"]), "to": "INT8"}))
+        routines.append(
+            _quant(
+                layers, op, {"from": "FP32", "scale": float(op.attrs["inv_scale"]), "to": "INT8"}
+            )
+        )
     before = {next(op.inputs()).name: op.name for op in layers.cpu_ops}
     after = {op.name: layers.tensor(next(op.inputs())).name for op in layers.cpu_after}
     inputs = [before.get(v.name, v.name) for v in graph.inputs]
@@ -186,7 +242,9 @@ def _routines(graph: Graph, program: Program, stream: bytes) -> list[f.Routine]:
     if stream:
         routines.append(f.Routine("tpu", inputs, outputs, section="subfunc_0"))
     for op in layers.cpu_after:
-        routines.append(_quant(layers, op, {"from": "INT8", "scale": float(op.attrs["scale"]), "to": "NONE"}))
+        routines.append(
+            _quant(layers, op, {"from": "INT8", "scale": float(op.attrs["scale"]), "to": "NONE"})
+        )
     return routines
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,25 +43,38 @@ class Emitter:
         return out, [operand(tile, region, self.chip) for tile, region in c.ins]
 
     def temp(self, c: Compute, like: Operand) -> Operand:
-        """The temporary tile behind the result: same shape and strides in bytes of 8-bit elements, aligned."""
+        """The temporary tile behind the result: same shape and strides in bytes of 8-bit elements,
+        aligned."""
         n, ch, h, w = like.shape
         groups, plane = -(-ch // self.chip.lanes), align16(h * w)
         offset = c.out.buffer.addr + c.out.buffer.size
-        return Operand(like.shape, 0, offset, (groups * plane, plane, w, 1), (offset, offset + n * groups * plane))
+        return Operand(
+            like.shape,
+            0,
+            offset,
+            (groups * plane, plane, w, 1),
+            (offset, offset + n * groups * plane),
+        )
 
     def blob(self, c: Compute) -> int:
         if c.weight_buffer is None:
             raise InternalError(f"{c.layer.name}: its constants are not in local memory")
         return c.weight_buffer.addr
 
-    def pieces(self, c: Compute, part: Region | None = None) -> Iterator[tuple[Operand, Operand, Geometry]]:
-        """(result, input, pads and strides) of the instructions that compute the output region (or a part of it)."""
+    def pieces(
+        self, c: Compute, part: Region | None = None
+    ) -> Iterator[tuple[Operand, Operand, Geometry]]:
+        """(result, input, pads and strides) of the instructions that compute the output region (or
+        a part of it)."""
         part = part or c.out_region
         tile, region = c.ins[0]
         for rows in axis_pieces(c.layer, part.h, 0):
             for cols in axis_pieces(c.layer, part.w, 1):
                 source = Region(part.n, region.c, rows.source, cols.source)
-                geometry = Geometry((rows.pads[0], cols.pads[0], rows.pads[1], cols.pads[1]), (rows.stride, cols.stride))
+                geometry = Geometry(
+                    (rows.pads[0], cols.pads[0], rows.pads[1], cols.pads[1]),
+                    (rows.stride, cols.stride),
+                )
                 out = Region(part.n, part.c, rows.out, cols.out)
                 yield operand(c.out, out, self.chip), operand(tile, source, self.chip), geometry
 
@@ -84,8 +98,10 @@ class AxisPiece:
 
 
 def axis_pieces(layer: Layer, out: Interval, axis: int) -> list[AxisPiece]:
-    """The output interval as one piece. Only where all its windows lie in the padding each position becomes a piece of
-    its own: padding as long as the window, then one position of the input, which a stride of 2 leaves out."""
+    """The output interval as one piece. Only where all its windows lie in the padding each position
+    becomes a piece of
+    its own: padding as long as the window, then one position of the input, which a stride of 2
+    leaves out."""
     stride, extent = layer.window.strides[axis], layer.window.extent[axis]
     first, last = reach(layer, out, axis)
     source = needed(layer, out, axis)
@@ -103,30 +119,56 @@ def conv(e: Emitter, c: Compute) -> None:
     params = base + weights_part(layer, groups, c.weights.ic[1] - c.weights.ic[0])
     pieces = list(e.pieces(c))
     if c.partial != "only" and len(pieces) > 1:
-        raise UnsupportedError(f"layer {layer.name}: padding {layer.window.pads} as large as the kernel in a layer that needs "
-                               "partial sums; take the padding out of the network")  # fmt: skip
+        raise UnsupportedError(
+            f"layer {layer.name}: padding {layer.window.pads} as large as the kernel in a layer "
+            "that needs "
+            "partial sums; take the padding out of the network"
+        )
     for out, x, g in pieces:
-        end = out.span[1] if c.partial == "only" else c.out.buffer.addr + c.out.buffer.size + c.out.buffer.temp
+        end = (
+            out.span[1]
+            if c.partial == "only"
+            else c.out.buffer.addr + c.out.buffer.size + c.out.buffer.temp
+        )
         e.tiu.conv(
-            x, out, channels=padded_inputs(x.shape[1]), weights=base, params=params, with_bias=parameter_bytes(layer) == 9,
-            kernel=layer.window.kernel, strides=g.strides, pads=g.pads, dilations=layer.window.dilations,
-            relu=layer.op.attrs["do_relu"], partial=c.partial, out_end=end, blob=(base, base + c.weights.size),
-        )  # fmt: skip
+            x,
+            out,
+            channels=padded_inputs(x.shape[1]),
+            weights=base,
+            params=params,
+            with_bias=parameter_bytes(layer) == 9,
+            kernel=layer.window.kernel,
+            strides=g.strides,
+            pads=g.pads,
+            dilations=layer.window.dilations,
+            relu=layer.op.attrs["do_relu"],
+            partial=c.partial,
+            out_end=end,
+            blob=(base, base + c.weights.size),
+        )
 
 
 def fully_connected(e: Emitter, c: Compute) -> None:
-    """One quantised matrix multiplication (tiu page 5.11); the bias is the last four rows of the right matrix."""
+    """One quantised matrix multiplication (tiu page 5.11); the bias is the last four rows of the
+    right matrix."""
     assert c.weights is not None
     layer, base, (tile, region) = c.layer, e.blob(c), c.ins[0]
     left, out = rows_operand(tile), rows_operand(c.out)
     inner = region.shape[1]
     right = right_operand(base, inner, c.out_region.shape[1], e.chip.lanes)
     e.tiu.matrix(
-        left, right, out, bias=right.span[1] if layer.op.operand("bias") is not None else None,
-        multiplier=layer.op.attrs["multiplier"], shift=layer.op.attrs["shift"], relu=layer.op.attrs["do_relu"],
-        partial=c.partial, last=inner - left.shape[3] * (left.shape[1] - 1), out_end=c.out.buffer.addr + c.out.buffer.size,
+        left,
+        right,
+        out,
+        bias=right.span[1] if layer.op.operand("bias") is not None else None,
+        multiplier=layer.op.attrs["multiplier"],
+        shift=layer.op.attrs["shift"],
+        relu=layer.op.attrs["do_relu"],
+        partial=c.partial,
+        last=inner - left.shape[3] * (left.shape[1] - 1),
+        out_end=c.out.buffer.addr + c.out.buffer.size,
         blob=(base, base + c.weights.size),
-    )  # fmt: skip
+    )
 
 
 def depthwise(e: Emitter, c: Compute) -> None:
@@ -136,32 +178,52 @@ def depthwise(e: Emitter, c: Compute) -> None:
     params = base + weights_part(layer, -(-c.out_region.shape[1] // e.chip.lanes), 1)
     for out, x, g in e.pieces(c):
         e.tiu.depthwise(
-            x, out, weights=base, constant=0, params=params, with_bias=parameter_bytes(layer) == 9,
-            kernel=layer.window.kernel, strides=g.strides, pads=g.pads, dilations=layer.window.dilations,
-            relu=layer.op.attrs["do_relu"], blob=(base, base + c.weights.size),
-        )  # fmt: skip
+            x,
+            out,
+            weights=base,
+            constant=0,
+            params=params,
+            with_bias=parameter_bytes(layer) == 9,
+            kernel=layer.window.kernel,
+            strides=g.strides,
+            pads=g.pads,
+            dilations=layer.window.dilations,
+            relu=layer.op.attrs["do_relu"],
+            blob=(base, base + c.weights.size),
+        )
 
 
 def max_pool(e: Emitter, c: Compute) -> None:
     """One maximum pooling; a fill value of 0 instead of -128 is the relu (tiu page 5.7)."""
     fill = 0 if c.layer.op.attrs["do_relu"] else 0x80 if e.chip.generation == "A" else 0xFF80
     for out, x, g in e.pieces(c):
-        e.tiu.max_pool(x, out, kernel=c.layer.window.kernel, strides=g.strides, pads=g.pads, fill=fill)
+        e.tiu.max_pool(
+            x, out, kernel=c.layer.window.kernel, strides=g.strides, pads=g.pads, fill=fill
+        )
 
 
 def avg_pool(e: Emitter, c: Compute) -> None:
-    """Depthwise convolutions with constant weight `factor` and the multiplier of the window's count: one per rectangle
-    of equal counts (one in all unless padding is not counted)."""
+    """Depthwise convolutions with constant weight `factor` and the multiplier of the window's
+    count: one per rectangle of equal counts (one in all unless padding is not counted)."""
     layer, a, base = c.layer, c.layer.op.attrs, e.blob(c)
     run = align16(-(-c.out_region.shape[1] // e.chip.lanes) * 5)
     assert c.weights is not None
     for part, count in count_rectangles(layer, c.out_region):
         for out, x, g in e.pieces(c, part):
             e.tiu.depthwise(
-                x, out, weights=None, constant=a["factor"], params=base + a["counts"].index(count) * run, with_bias=False,
-                kernel=layer.window.kernel, strides=g.strides, pads=g.pads, dilations=(1, 1), relu=a["do_relu"],
+                x,
+                out,
+                weights=None,
+                constant=a["factor"],
+                params=base + a["counts"].index(count) * run,
+                with_bias=False,
+                kernel=layer.window.kernel,
+                strides=g.strides,
+                pads=g.pads,
+                dilations=(1, 1),
+                relu=a["do_relu"],
                 blob=(base, base + c.weights.size),
-            )  # fmt: skip
+            )
 
 
 def count_rectangles(layer: Layer, region: Region) -> list[tuple[Region, int]]:
@@ -176,7 +238,7 @@ def _runs(counts: np.ndarray, interval: tuple[int, int], axis: int) -> list[tupl
     a, b = interval
     part = counts[a:b] if axis == 0 else counts[:, a:b].T
     cuts = [a, *(a + i for i in range(1, b - a) if not np.array_equal(part[i], part[i - 1])), b]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(pairwise(cuts))
 
 
 def add(e: Emitter, c: Compute) -> None:
@@ -219,14 +281,27 @@ def leaky_relu(e: Emitter, c: Compute) -> None:
 
 
 def prelu(e: Emitter, c: Compute) -> None:
-    """t = min(x, 0); result = depthwise 1x1 of t; t = max(x, 0); result |= t (one of the two is 0)."""
+    """t = min(x, 0); result = depthwise 1x1 of t; t = max(x, 0); result |= t (one of the two is
+    0)."""
     assert c.weights is not None
     out, (x,) = e.operands(c)
     t, base = e.temp(c, out), e.blob(c)
     groups = -(-out.shape[1] // e.chip.lanes)
     e.tiu.minimum(t, x, 0)
-    e.tiu.depthwise(t, out, weights=base, constant=0, params=base + groups * 16, with_bias=False, kernel=(1, 1), strides=(1, 1),
-                    pads=(0, 0, 0, 0), dilations=(1, 1), relu=False, blob=(base, base + c.weights.size))  # fmt: skip
+    e.tiu.depthwise(
+        t,
+        out,
+        weights=base,
+        constant=0,
+        params=base + groups * 16,
+        with_bias=False,
+        kernel=(1, 1),
+        strides=(1, 1),
+        pads=(0, 0, 0, 0),
+        dilations=(1, 1),
+        relu=False,
+        blob=(base, base + c.weights.size),
+    )
     e.tiu.maximum(t, x, 0)
     e.tiu.bit_or(out, out, t)
 
@@ -243,15 +318,29 @@ def dequantize(e: Emitter, c: Compute) -> None:
     t, base = e.temp(c, out), e.blob(c)
     for k in range(4):
         e.tiu.look_up(t, x, base + 256 * k)
-        place = Operand(out.shape, out.lane, out.offset + k, out.strides, (out.span[0], out.span[1]))
+        place = Operand(
+            out.shape, out.lane, out.offset + k, out.strides, (out.span[0], out.span[1])
+        )
         e.tiu.copy(place, t)
 
 
 KINDS: dict[str, Callable[[Emitter, Compute], None]] = {
-    "conv": conv, "fc": fully_connected, "depthwise": depthwise, "maxpool": max_pool, "avgpool": avg_pool, "add": add, "mul": mul, "requant": requant,
-    "relu": relu, "leaky_relu": leaky_relu, "prelu": prelu, "copy": copy, "quantize": quantize, "dequantize": dequantize,
+    "conv": conv,
+    "fc": fully_connected,
+    "depthwise": depthwise,
+    "maxpool": max_pool,
+    "avgpool": avg_pool,
+    "add": add,
+    "mul": mul,
+    "requant": requant,
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "prelu": prelu,
+    "copy": copy,
+    "quantize": quantize,
+    "dequantize": dequantize,
     "softmax": softmax,
-}  # fmt: skip
+}
 
 
 def tile_operand(tile: Tile, e: Emitter) -> Operand:

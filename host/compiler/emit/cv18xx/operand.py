@@ -10,7 +10,8 @@ from ...schedule.program import Region, Tile
 
 @dataclass(frozen=True)
 class Operand:
-    """A 4-D tensor in local memory: shape, start lane, byte offset, byte strides (hw/cv18xx.md section 4.1)."""
+    """A 4-D tensor in local memory: shape, start lane, byte offset, byte strides (hw/cv18xx.md
+    section 4.1)."""
 
     shape: tuple[int, int, int, int]
     lane: int
@@ -23,7 +24,8 @@ class Operand:
 
 
 def operand(tile: Tile, region: Region, chip: Chip) -> Operand:
-    """The region `region` (coordinates of the tile's tensor) of a tile. Channels may begin at any lane."""
+    """The region `region` (coordinates of the tile's tensor) of a tile. Channels may begin at any
+    lane."""
     e, whole = tile.itemsize, tile.region
     width = whole.shape[3] * e
     n_stride, c_stride = tile.groups * tile.plane, tile.plane
@@ -37,5 +39,11 @@ def operand(tile: Tile, region: Region, chip: Chip) -> Operand:
     )
     n, c, h, w = region.shape
     lane = channel % chip.lanes
-    end = offset + (n - 1) * n_stride + ((lane + c - 1) // chip.lanes) * c_stride + (h - 1) * width + w * e
+    end = (
+        offset
+        + (n - 1) * n_stride
+        + ((lane + c - 1) // chip.lanes) * c_stride
+        + (h - 1) * width
+        + w * e
+    )
     return Operand(region.shape, lane, offset, (n_stride, c_stride, width, e), (offset, end))

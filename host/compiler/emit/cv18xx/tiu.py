@@ -1,4 +1,5 @@
-"""TIU instructions as functions: one per form of hw/cv18xx-tiu.md section 5, fields exactly as its recipes."""
+"""TIU instructions as functions: one per form of hw/cv18xx-tiu.md section 5, fields exactly as its
+recipes."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ def shape_fields(name: str, shape: tuple[int, int, int, int]) -> Fields:
 
 
 def stride_fields(name: str, op: Operand) -> Fields:
-    return {f"{name}_{d}_str": v for d, v in zip(STRIDES, op.strides, strict=True)} | {f"short_{name}_str": 3}
+    return {f"{name}_{d}_str": v for d, v in zip(STRIDES, op.strides, strict=True)} | {
+        f"short_{name}_str": 3
+    }
 
 
 def is_aligned(op: Operand, chip: Chip) -> bool:
@@ -31,22 +34,39 @@ def is_aligned(op: Operand, chip: Chip) -> bool:
     return dense and (op.strides[0] == plane * groups or n == 1)
 
 
-def window_fields(chip: Chip, pads: tuple[int, int, int, int], strides: tuple[int, int], fill: int = 0) -> Fields:
+def window_fields(
+    chip: Chip, pads: tuple[int, int, int, int], strides: tuple[int, int], fill: int = 0
+) -> Fields:
     """Pads (t, l, b, r), window strides (y, x), fill byte (section 5.6)."""
     value = fill & 0xFF if chip.generation == "A" else fill & 0xFFFF
     return {
-        "conv_opd0_up_pad": pads[0], "conv_opd0_lf_pad": pads[1], "conv_opd0_dn_pad": pads[2], "conv_opd0_rt_pad": pads[3],
-        "conv_op_y_str": strides[0], "conv_op_x_str": strides[1], "opd0_ins_val": value,
-    }  # fmt: skip
+        "conv_opd0_up_pad": pads[0],
+        "conv_opd0_lf_pad": pads[1],
+        "conv_opd0_dn_pad": pads[2],
+        "conv_opd0_rt_pad": pads[3],
+        "conv_op_y_str": strides[0],
+        "conv_op_x_str": strides[1],
+        "opd0_ins_val": value,
+    }
 
 
 def common_fields() -> Fields:
     """8-bit signed operands and result, arithmetic shift 0 with rounding, no relu."""
     return {
-        "opt_res_shift": 0, "opt_left_shift": 0, "opt_shift_typ": 1, "opt_rshift_typ": 1, "opt_relu_typ": 0,
-        "opt_res0_sign": 1, "opt_opd0_sign": 1, "opt_opd1_sign": 1, "opt_opd2_sign": 1,
-        "opt_res0_seg": 1, "opt_opd0_seg": 1, "opt_opd1_seg": 1, "opt_opd2_seg": 1,
-    }  # fmt: skip
+        "opt_res_shift": 0,
+        "opt_left_shift": 0,
+        "opt_shift_typ": 1,
+        "opt_rshift_typ": 1,
+        "opt_relu_typ": 0,
+        "opt_res0_sign": 1,
+        "opt_opd0_sign": 1,
+        "opt_opd1_sign": 1,
+        "opt_opd2_sign": 1,
+        "opt_res0_seg": 1,
+        "opt_opd0_seg": 1,
+        "opt_opd1_seg": 1,
+        "opt_opd2_seg": 1,
+    }
 
 
 class Tiu:
@@ -56,28 +76,60 @@ class Tiu:
         self.commands, self.chip = commands, commands.chip
 
     # ---- windows
-    def conv(self, x: Operand, out: Operand, *, channels: int, weights: int, params: int, with_bias: bool, kernel: tuple[int, int],
-             strides: tuple[int, int], pads: tuple[int, int, int, int], dilations: tuple[int, int], relu: bool,
-             partial: str, out_end: int, blob: Range) -> None:  # fmt: skip
-        """Quantised convolution (sections 5.9, 6). channels: input channels incl. zero-weight padding."""
+    def conv(
+        self,
+        x: Operand,
+        out: Operand,
+        *,
+        channels: int,
+        weights: int,
+        params: int,
+        with_bias: bool,
+        kernel: tuple[int, int],
+        strides: tuple[int, int],
+        pads: tuple[int, int, int, int],
+        dilations: tuple[int, int],
+        relu: bool,
+        partial: str,
+        out_end: int,
+        blob: Range,
+    ) -> None:
+        """Quantised convolution (sections 5.9, 6). channels: input channels incl. zero-weight
+        padding."""
         n, _, h, w = x.shape
         oc = out.shape[1]
-        f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", (n, channels, h, w))
+        f = (
+            common_fields()
+            | shape_fields("res0", out.shape)
+            | shape_fields("opd0", (n, channels, h, w))
+        )
         f |= {"opd1_n": channels, "opd1_c": oc, "opd1_h": kernel[0], "opd1_w": kernel[1]}
         f |= shape_fields("opd2", (1, oc, 1, 1))
         f |= window_fields(self.chip, pads, strides)
         f |= {"conv_opd1_y_ins0": dilations[0] - 1, "conv_opd1_x_ins0": dilations[1] - 1}
         if x.lane or out.lane or not is_aligned(x, self.chip):
-            raise InternalError("a convolution needs a packed input and a result that begins at lane 0")
+            raise InternalError(
+                "a convolution needs a packed input and a result that begins at lane 0"
+            )
         mode = {"only": 0, "first": 2, "middle": 3, "last": 1}[partial]
         final = mode < 2
         f |= {
-            "tsk_typ": 0, "tsk_eu_typ": 0, "tsk_opd_num": 3 if final and with_bias else 2, "opt_chl_quan": int(final),
-            "opt_relu_typ": int(relu and final), "ps32_md": mode, "double_conv": int(channels % 2 == 0 and channels >= 4),
-            "res0_addr": out.address(self.chip), "opd0_addr": x.address(self.chip), "opd1_addr": weights,
-            "opd2_addr": params if final else 0, "opd2_b_str": 0,
-            "short_opd0_str": 0, "short_opd1_str": 1, "short_opd2_str": 2,
-        }  # fmt: skip
+            "tsk_typ": 0,
+            "tsk_eu_typ": 0,
+            "tsk_opd_num": 3 if final and with_bias else 2,
+            "opt_chl_quan": int(final),
+            "opt_relu_typ": int(relu and final),
+            "ps32_md": mode,
+            "double_conv": int(channels % 2 == 0 and channels >= 4),
+            "res0_addr": out.address(self.chip),
+            "opd0_addr": x.address(self.chip),
+            "opd1_addr": weights,
+            "opd2_addr": params if final else 0,
+            "opd2_b_str": 0,
+            "short_opd0_str": 0,
+            "short_opd1_str": 1,
+            "short_opd2_str": 2,
+        }
         if mode:
             f |= {"short_res0_str": 0, "res0_b_str": out.shape[0] * out.strides[0]}
         elif is_aligned(out, self.chip):
@@ -86,90 +138,220 @@ class Tiu:
             f |= stride_fields("res0", out)
         self.commands.tiu(f, [x.span, blob], [(out.offset, out_end)])
 
-    def depthwise(self, x: Operand, out: Operand, *, weights: int | None, constant: int, params: int, with_bias: bool,
-                  kernel: tuple[int, int], strides: tuple[int, int], pads: tuple[int, int, int, int], dilations: tuple[int, int],
-                  relu: bool, blob: Range) -> None:  # fmt: skip
-        """Quantised depthwise convolution; weights None: every weight is `constant` (section 5.8)."""
+    def depthwise(
+        self,
+        x: Operand,
+        out: Operand,
+        *,
+        weights: int | None,
+        constant: int,
+        params: int,
+        with_bias: bool,
+        kernel: tuple[int, int],
+        strides: tuple[int, int],
+        pads: tuple[int, int, int, int],
+        dilations: tuple[int, int],
+        relu: bool,
+        blob: Range,
+    ) -> None:
+        """Quantised depthwise convolution; weights None: every weight is `constant` (section
+        5.8)."""
         c = out.shape[1]
         f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", x.shape)
         f |= shape_fields("opd1", (1, c, *kernel)) | shape_fields("opd2", (1, c, 1, 1))
-        f |= window_fields(self.chip, pads, strides) | stride_fields("res0", out) | stride_fields("opd0", x)
+        f |= (
+            window_fields(self.chip, pads, strides)
+            | stride_fields("res0", out)
+            | stride_fields("opd0", x)
+        )
         f |= {"conv_opd1_y_ins0": dilations[0] - 1, "conv_opd1_x_ins0": dilations[1] - 1}
         if is_aligned(x, self.chip) and is_aligned(out, self.chip):
             f |= {"short_res0_str": 0, "short_opd0_str": 0}
         f |= {
-            "tsk_typ": 1, "tsk_eu_typ": 2, "tsk_opd_num": 3 if with_bias else 2, "opt_chl_quan": 1, "opt_relu_typ": int(relu),
-            "res0_addr": out.address(self.chip), "opd0_addr": x.address(self.chip),
-            "opt_opd1_const": int(weights is None), "opd1_addr": constant if weights is None else weights,
-            "opd2_addr": params, "opd2_b_str": 0, "short_opd1_str": 0, "short_opd2_str": 2,
-        }  # fmt: skip
+            "tsk_typ": 1,
+            "tsk_eu_typ": 2,
+            "tsk_opd_num": 3 if with_bias else 2,
+            "opt_chl_quan": 1,
+            "opt_relu_typ": int(relu),
+            "res0_addr": out.address(self.chip),
+            "opd0_addr": x.address(self.chip),
+            "opt_opd1_const": int(weights is None),
+            "opd1_addr": constant if weights is None else weights,
+            "opd2_addr": params,
+            "opd2_b_str": 0,
+            "short_opd1_str": 0,
+            "short_opd2_str": 2,
+        }
         self.commands.tiu(f, [x.span, blob], [out.span])
 
     def sum_channels_bf16(self, x: Operand, out: Operand, factor: int) -> None:
-        """Every channel of out := sum over the channels of x * factor (a bf16 pattern), in order: a 1x1 bf16 convolution
-        with constant weights (sections 4, 5.9)."""
+        """Every channel of out := sum over the channels of x * factor (a bf16 pattern), in order: a
+        1x1 bf16 convolution with constant weights (sections 4, 5.9)."""
         if x.lane or out.lane or not is_aligned(x, self.chip):
-            raise InternalError("a convolution needs a packed input and a result that begins at lane 0")
-        f = common_fields() | BF16_FIELDS | shape_fields("res0", out.shape) | shape_fields("opd0", x.shape)
-        f |= {"opd1_n": x.shape[1], "opd1_c": out.shape[1], "opd1_h": 1, "opd1_w": 1, "opt_opd1_const": 1, "opd1_addr": factor}
-        f |= shape_fields("opd2", (1, out.shape[1], 1, 1)) | window_fields(self.chip, (0, 0, 0, 0), (1, 1))
-        f |= {"tsk_typ": 0, "tsk_eu_typ": 0, "tsk_opd_num": 2, "res0_addr": out.offset, "opd0_addr": x.offset, "opd2_addr": 0,
-              "opd2_b_str": 0, "short_res0_str": 0, "short_opd0_str": 0, "short_opd1_str": 1, "short_opd2_str": 2}  # fmt: skip
+            raise InternalError(
+                "a convolution needs a packed input and a result that begins at lane 0"
+            )
+        f = (
+            common_fields()
+            | BF16_FIELDS
+            | shape_fields("res0", out.shape)
+            | shape_fields("opd0", x.shape)
+        )
+        f |= {
+            "opd1_n": x.shape[1],
+            "opd1_c": out.shape[1],
+            "opd1_h": 1,
+            "opd1_w": 1,
+            "opt_opd1_const": 1,
+            "opd1_addr": factor,
+        }
+        f |= shape_fields("opd2", (1, out.shape[1], 1, 1)) | window_fields(
+            self.chip, (0, 0, 0, 0), (1, 1)
+        )
+        f |= {
+            "tsk_typ": 0,
+            "tsk_eu_typ": 0,
+            "tsk_opd_num": 2,
+            "res0_addr": out.offset,
+            "opd0_addr": x.offset,
+            "opd2_addr": 0,
+            "opd2_b_str": 0,
+            "short_res0_str": 0,
+            "short_opd0_str": 0,
+            "short_opd1_str": 1,
+            "short_opd2_str": 2,
+        }
         self.commands.tiu(f, [x.span], [out.span])
 
-    def max_pool(self, x: Operand, out: Operand, *, kernel: tuple[int, int], strides: tuple[int, int],
-                 pads: tuple[int, int, int, int], fill: int) -> None:  # fmt: skip
+    def max_pool(
+        self,
+        x: Operand,
+        out: Operand,
+        *,
+        kernel: tuple[int, int],
+        strides: tuple[int, int],
+        pads: tuple[int, int, int, int],
+        fill: int,
+    ) -> None:
         """Maximum pooling; the fill value takes part in every window (section 5.7)."""
         f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", x.shape)
-        f |= {"opd1_h": kernel[0], "opd1_w": kernel[1]} | window_fields(self.chip, pads, strides, fill)
+        f |= {"opd1_h": kernel[0], "opd1_w": kernel[1]} | window_fields(
+            self.chip, pads, strides, fill
+        )
         f |= stride_fields("res0", out) | stride_fields("opd0", x)
-        f |= {"tsk_typ": 1, "tsk_eu_typ": 0, "tsk_opd_num": 1,
-              "res0_addr": out.address(self.chip), "opd0_addr": x.address(self.chip)}  # fmt: skip
+        f |= {
+            "tsk_typ": 1,
+            "tsk_eu_typ": 0,
+            "tsk_opd_num": 1,
+            "res0_addr": out.address(self.chip),
+            "opd0_addr": x.address(self.chip),
+        }
         self.commands.tiu(f, [x.span], [out.span])
 
     # ---- matrices
-    def matrix(self, left: Operand, right: Operand, out: Operand, *, bias: int | None, multiplier: int, shift: int,
-               relu: bool, partial: str, last: int, out_end: int, blob: Range) -> None:  # fmt: skip
-        """sat8(relu(Q(left * right + bias, multiplier, shift))) (sections 5.11, 6). bias: address of four rows of bytes;
+    def matrix(
+        self,
+        left: Operand,
+        right: Operand,
+        out: Operand,
+        *,
+        bias: int | None,
+        multiplier: int,
+        shift: int,
+        relu: bool,
+        partial: str,
+        last: int,
+        out_end: int,
+        blob: Range,
+    ) -> None:
+        """sat8(relu(Q(left * right + bias, multiplier, shift))) (sections 5.11, 6). bias: address
+        of four rows of bytes;
         last: valid columns in the last channel of left."""
         mode = {"only": 0, "first": 2, "middle": 3, "last": 1}[partial]
         final = mode < 2
         f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", left.shape)
         f |= {"opd1_n": right.shape[0], "opd1_c": right.shape[1], "opd1_h": 1, "opd1_w": last}
         f |= shape_fields("opd2", (1, *out.shape[1:]))
-        f |= dict.fromkeys(("short_res0_str", "short_opd0_str", "short_opd1_str", "short_opd2_str"), 0)
+        f |= dict.fromkeys(
+            ("short_res0_str", "short_opd0_str", "short_opd1_str", "short_opd2_str"), 0
+        )
         f |= {
-            "tsk_typ": 2, "tsk_eu_typ": 0, "tsk_opd_num": 3 if final and bias is not None else 2, "opt_opd2_seg": 0,
-            "opt_chl_quan": int(final), "quan_m": multiplier if final else 0, "opt_res_shift": shift if final else 0,
-            "opt_relu_typ": int(relu and final), "ps32_md": mode, "res0_b_str": out.shape[0] * out.strides[0] if mode else 0,
-            "res0_addr": out.offset, "opd0_addr": left.offset, "opd1_addr": right.offset, "opd2_addr": bias or 0 if final else 0,
-        }  # fmt: skip
+            "tsk_typ": 2,
+            "tsk_eu_typ": 0,
+            "tsk_opd_num": 3 if final and bias is not None else 2,
+            "opt_opd2_seg": 0,
+            "opt_chl_quan": int(final),
+            "quan_m": multiplier if final else 0,
+            "opt_res_shift": shift if final else 0,
+            "opt_relu_typ": int(relu and final),
+            "ps32_md": mode,
+            "res0_b_str": out.shape[0] * out.strides[0] if mode else 0,
+            "res0_addr": out.offset,
+            "opd0_addr": left.offset,
+            "opd1_addr": right.offset,
+            "opd2_addr": bias or 0 if final else 0,
+        }
         self.commands.tiu(f, [left.span, blob], [(out.offset, out_end)])
 
     def matrix_bf16_to_fp32(self, left: Operand, right: Operand, out: Operand) -> None:
-        """left * right in bf16, the fp32 sums as two planes of 16 bits, high halves first (sections 4, 5.11, 6).
+        """left * right in bf16, the fp32 sums as two planes of 16 bits, high halves first (sections
+        4, 5.11, 6).
 
         left: (rows, 1, 1, K); out: (rows, c, 1, w), its two planes rows * n stride apart."""
-        f = common_fields() | BF16_FIELDS | shape_fields("res0", out.shape) | shape_fields("opd0", left.shape)
-        f |= {"opd1_n": right.shape[0], "opd1_c": right.shape[1], "opd1_h": 1, "opd1_w": left.shape[3]}
-        f |= shape_fields("opd2", (1, *out.shape[1:]))
-        f |= dict.fromkeys(("short_res0_str", "short_opd0_str", "short_opd1_str", "short_opd2_str"), 0)
+        f = (
+            common_fields()
+            | BF16_FIELDS
+            | shape_fields("res0", out.shape)
+            | shape_fields("opd0", left.shape)
+        )
         f |= {
-            "tsk_typ": 2, "tsk_eu_typ": 0, "tsk_opd_num": 2, "opt_opd2_seg": 0, "ps32_md": 2,
-            "res0_b_str": out.shape[0] * out.strides[0], "res0_addr": out.offset, "opd0_addr": left.offset,
-            "opd1_addr": right.offset, "opd2_addr": 0,
-        }  # fmt: skip
+            "opd1_n": right.shape[0],
+            "opd1_c": right.shape[1],
+            "opd1_h": 1,
+            "opd1_w": left.shape[3],
+        }
+        f |= shape_fields("opd2", (1, *out.shape[1:]))
+        f |= dict.fromkeys(
+            ("short_res0_str", "short_opd0_str", "short_opd1_str", "short_opd2_str"), 0
+        )
+        f |= {
+            "tsk_typ": 2,
+            "tsk_eu_typ": 0,
+            "tsk_opd_num": 2,
+            "opt_opd2_seg": 0,
+            "ps32_md": 2,
+            "res0_b_str": out.shape[0] * out.strides[0],
+            "res0_addr": out.offset,
+            "opd0_addr": left.offset,
+            "opd1_addr": right.offset,
+            "opd2_addr": 0,
+        }
         self.commands.tiu(f, [left.span, right.span], [out.span])
 
     # ---- arithmetic
-    def _arith(self, eu: int, out: Operand, a: Operand, b: Operand | int | None, more: Fields, writes: list[Range] | None = None,
-               reads: list[Range] | None = None) -> None:  # fmt: skip
+    def _arith(
+        self,
+        eu: int,
+        out: Operand,
+        a: Operand,
+        b: Operand | int | None,
+        more: Fields,
+        writes: list[Range] | None = None,
+        reads: list[Range] | None = None,
+    ) -> None:
         f = common_fields()
         for name in ("res0", "opd0", "opd1", "opd2"):
             f |= shape_fields(name, out.shape)
         f |= stride_fields("res0", out) | stride_fields("opd0", a)
-        f |= {"tsk_typ": 3, "tsk_eu_typ": eu, "tsk_opd_num": 2, "res0_addr": out.address(self.chip),
-              "opd0_addr": a.address(self.chip), "short_opd1_str": 3, "short_opd2_str": 3}  # fmt: skip
+        f |= {
+            "tsk_typ": 3,
+            "tsk_eu_typ": eu,
+            "tsk_opd_num": 2,
+            "res0_addr": out.address(self.chip),
+            "opd0_addr": a.address(self.chip),
+            "short_opd1_str": 3,
+            "short_opd2_str": 3,
+        }
         spans = [a.span, *(reads or [])]
         if isinstance(b, Operand):
             if b.lane:
@@ -185,17 +367,47 @@ class Tiu:
         self.commands.tiu(f | more, spans, writes or [out.span])
 
     def multiply_to_16(self, out: Operand, a: Operand, constant: int, high: int) -> None:
-        """16-bit a * constant: low bytes at out, high bytes `high` bytes behind (sections 5.1, 5.3)."""
-        self._arith(0, out, a, constant, {"opt_res0_seg": 0, "res0_b_str": high}, [out.span, _moved(out.span, high)])
+        """16-bit a * constant: low bytes at out, high bytes `high` bytes behind (sections 5.1,
+        5.3)."""
+        self._arith(
+            0,
+            out,
+            a,
+            constant,
+            {"opt_res0_seg": 0, "res0_b_str": high},
+            [out.span, _moved(out.span, high)],
+        )
 
-    def multiply_add(self, out: Operand, a: Operand, constant: int, high: int, shift: int, relu: bool) -> None:
-        """sat8(relu(R(a * constant + 16-bit value at out, shift))) into the low plane (sections 5.1, 5.3)."""
-        self._arith(1, out, a, constant, {"opt_res_add": 1, "res0_b_str": high, "opt_res_shift": shift, "opt_relu_typ": int(relu)},
-                    [out.span], [out.span, _moved(out.span, high)])  # fmt: skip
+    def multiply_add(
+        self, out: Operand, a: Operand, constant: int, high: int, shift: int, relu: bool
+    ) -> None:
+        """sat8(relu(R(a * constant + 16-bit value at out, shift))) into the low plane (sections
+        5.1, 5.3)."""
+        self._arith(
+            1,
+            out,
+            a,
+            constant,
+            {
+                "opt_res_add": 1,
+                "res0_b_str": high,
+                "opt_res_shift": shift,
+                "opt_relu_typ": int(relu),
+            },
+            [out.span],
+            [out.span, _moved(out.span, high)],
+        )
 
-    def multiply_quantised(self, out: Operand, a: Operand, b: Operand | int, multiplier: int, shift: int, relu: bool) -> None:
+    def multiply_quantised(
+        self, out: Operand, a: Operand, b: Operand | int, multiplier: int, shift: int, relu: bool
+    ) -> None:
         """sat8(relu(Q(a * b, multiplier, shift))) (section 5.1)."""
-        more = {"opt_chl_quan": 1, "quan_m": multiplier & 0xFFFFFFFF, "opt_res_shift": shift, "opt_relu_typ": int(relu)}
+        more = {
+            "opt_chl_quan": 1,
+            "quan_m": multiplier & 0xFFFFFFFF,
+            "opt_res_shift": shift,
+            "opt_relu_typ": int(relu),
+        }
         self._arith(0, out, a, b, more)
 
     def maximum(self, out: Operand, a: Operand, b: Operand | int) -> None:
@@ -233,10 +445,30 @@ class Tiu:
             raise InternalError("a look-up needs aligned tensors that begin at lane 0")
         f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", a.shape)
         f |= shape_fields("opd1", (1, lanes, 16, 16))
-        f |= dict.fromkeys(("opt_res0_sign", "opt_opd0_sign", "opt_opd1_sign", "opt_opd2_sign", "opt_shift_typ", "opt_opd2_seg"), 0)
-        f |= {"tsk_typ": 3, "tsk_opd_num": 2, "res0_addr": out.address(self.chip), "opd0_addr": a.address(self.chip),
-              "opd1_addr": table, **dict.fromkeys(("short_res0_str", "short_opd0_str", "short_opd1_str"), 0)}  # fmt: skip
-        f |= {"tens_lookup": 1, "tsk_eu_typ": 0} if self.chip.generation == "A" else {"tsk_eu_typ": 12}
+        f |= dict.fromkeys(
+            (
+                "opt_res0_sign",
+                "opt_opd0_sign",
+                "opt_opd1_sign",
+                "opt_opd2_sign",
+                "opt_shift_typ",
+                "opt_opd2_seg",
+            ),
+            0,
+        )
+        f |= {
+            "tsk_typ": 3,
+            "tsk_opd_num": 2,
+            "res0_addr": out.address(self.chip),
+            "opd0_addr": a.address(self.chip),
+            "opd1_addr": table,
+            **dict.fromkeys(("short_res0_str", "short_opd0_str", "short_opd1_str"), 0),
+        }
+        f |= (
+            {"tens_lookup": 1, "tsk_eu_typ": 0}
+            if self.chip.generation == "A"
+            else {"tsk_eu_typ": 12}
+        )
         self.commands.tiu(f, [a.span, (table, table + 256)], [out.span])
 
     def look_up_bf16(self, out: Operand, a: Operand, table: int) -> None:
@@ -245,8 +477,15 @@ class Tiu:
             raise InternalError("a look-up needs aligned tensors that begin at lane 0")
         f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", a.shape)
         f |= shape_fields("opd1", (1, self.chip.lanes, 32, 8)) | {"opd_typ": 1, "opt_shift_typ": 0}
-        f |= {"tsk_typ": 3, "tsk_eu_typ": 12, "tsk_opd_num": 2, "res0_addr": out.offset, "opd0_addr": a.offset,
-              "opd1_addr": table, **dict.fromkeys(("short_res0_str", "short_opd0_str", "short_opd1_str"), 0)}  # fmt: skip
+        f |= {
+            "tsk_typ": 3,
+            "tsk_eu_typ": 12,
+            "tsk_opd_num": 2,
+            "res0_addr": out.offset,
+            "opd0_addr": a.offset,
+            "opd1_addr": table,
+            **dict.fromkeys(("short_res0_str", "short_opd0_str", "short_opd1_str"), 0),
+        }
         if self.chip.generation == "A":
             f["tens_lookup"] = 1
         self.commands.tiu(f, [a.span, (table, table + 512)], [out.span])

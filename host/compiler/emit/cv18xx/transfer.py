@@ -15,7 +15,8 @@ TABLE_KINDS = ("dequantize", "softmax")  # constants are tables, the same in eve
 
 
 class Places:
-    """Where the tensors and constants lie in DDR: (base register, byte offset) of every root tensor."""
+    """Where the tensors and constants lie in DDR: (base register, byte offset) of every root
+    tensor."""
 
     def __init__(self) -> None:
         self.roots: dict[Tensor, tuple[int, int]] = {}
@@ -26,7 +27,11 @@ class Places:
         base, start = self.roots[root]
         _, _, h, w = tensor.shape
         e = tensor.itemsize
-        start += offset + region.n[0] * n_stride + ((region.c[0] * h + region.h[0]) * w + region.w[0]) * e
+        start += (
+            offset
+            + region.n[0] * n_stride
+            + ((region.c[0] * h + region.h[0]) * w + region.w[0]) * e
+        )
         return Global(base, start, (n_stride, h * w * e, w * e))
 
 
@@ -44,7 +49,9 @@ def load_tile(e: Emitter, load: Load, places: Places) -> None:
     e.tdma.copy(LOAD, source, dest, shape)
 
 
-def merge_rows(place: Global, local: Operand, shape: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+def merge_rows(
+    place: Global, local: Operand, shape: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]:
     """Rows that are contiguous on both sides become one (shape in bytes along w)."""
     n, c, h, w = shape
     w *= local.strides[3]
@@ -54,8 +61,8 @@ def merge_rows(place: Global, local: Operand, shape: tuple[int, int, int, int]) 
 
 
 def load_weights(e: Emitter, load: Load, pieces: list[tuple[Segment, int]]) -> None:
-    """The segments of a slice of constants, each from its offset in the weight section; tables lie in DDR once and are
-    copied from lane 0 to the other lanes."""
+    """The segments of a slice of constants, each from its offset in the weight section; tables lie
+    in DDR once and are copied from lane 0 to the other lanes."""
     assert load.weights is not None
     lanes, addr = e.chip.lanes, load.buffer.addr
     for seg, offset in pieces:
@@ -64,13 +71,31 @@ def load_weights(e: Emitter, load: Load, pieces: list[tuple[Segment, int]]) -> N
         packed = int(seg.compressed)
         if load.weights.layer.kind == "fc":
             right = right_operand(first, seg.count, seg.row, lanes)
-            e.tdma.load_matrix(Global(WEIGHT_BASE, offset, (seg.row, seg.row, seg.row)), right, seg.row, seg.row,
-                               compress_en=packed, cmprs_fmt=packed)  # fmt: skip
+            e.tdma.load_matrix(
+                Global(WEIGHT_BASE, offset, (seg.row, seg.row, seg.row)),
+                right,
+                seg.row,
+                seg.row,
+                compress_en=packed,
+                cmprs_fmt=packed,
+            )
             continue
         span = (first, first + (groups - 1) * seg.stride + seg.row)
-        local = Operand((1, seg.count, 1, seg.row), 0, first, (groups * seg.stride, seg.stride, seg.row, 1), span)
-        e.tdma.copy(LOAD, Global(WEIGHT_BASE, offset, (seg.nbytes, seg.row, seg.row)), local, (1, seg.count, 1, seg.row),
-                    compress_en=packed, cmprs_fmt=packed)  # fmt: skip
+        local = Operand(
+            (1, seg.count, 1, seg.row),
+            0,
+            first,
+            (groups * seg.stride, seg.stride, seg.row, 1),
+            span,
+        )
+        e.tdma.copy(
+            LOAD,
+            Global(WEIGHT_BASE, offset, (seg.nbytes, seg.row, seg.row)),
+            local,
+            (1, seg.count, 1, seg.row),
+            compress_en=packed,
+            cmprs_fmt=packed,
+        )
         if load.weights.layer.kind in TABLE_KINDS and lanes > 1:
             one = Operand((1, 1, lanes - 1, seg.row), 0, first, (0, 0, 0, 1), span)
             rest = Operand((1, lanes - 1, 1, seg.row), 1, first, local.strides, span)

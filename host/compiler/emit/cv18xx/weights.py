@@ -1,15 +1,17 @@
 """Constants of a layer as the chip wants them, and as they lie in DDR.
 
-In local memory a slice is one block per lane (hw/cv18xx.md sections 4.2, 4.4), groups = ceil(channels / lanes):
+In local memory a slice is one block per lane (hw/cv18xx.md sections 4.2, 4.4), groups =
+ceil(channels / lanes):
 
-    convolution      groups x [kh*kw*ic bytes]     padded to 16   groups x [9 (5) bytes: bias, multiplier, shift]
-    depthwise        groups x align16(kh*kw)                      groups x [9 (5) bytes]
-    fully connected  rows of the right matrix, then four rows of bias bytes (hw/cv18xx.md section 4.5)
+    convolution      groups x [kh*kw*ic bytes]  padded to 16   groups x [9 (5) parameter bytes]
+    depthwise        groups x align16(kh*kw)                   groups x [9 (5) parameter bytes]
+    fully connected  rows of the right matrix, then four rows of bias bytes
     average pooling  per window count: groups x [5 bytes], padded to 16
 
-In DDR the blocks of the lanes lie one behind the other, so that one command loads a slice. Where that would waste bytes
-(channels that are no multiple of the lanes, depthwise kernels) weights and parameters lie channel by channel and are
-loaded by one command each; the TDMA deals the channels out to the lanes.
+In DDR the blocks of the lanes lie one behind the other, so that one command loads a slice. Where
+that would waste bytes (channels that are no multiple of the lanes, depthwise kernels) weights and
+parameters lie channel by channel and are loaded by one command each; the TDMA deals the channels
+out to the lanes.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ def align16(x: int) -> int:
 
 
 def padded_inputs(ic: int) -> int:
-    """Input channels a convolution is given: odd counts from 3 on get a channel of zero weights, so that double_conv
-    applies (hw/cv18xx-quant.md section 1)."""
+    """Input channels a convolution is given: odd counts from 3 on get a channel of zero weights, so
+    that double_conv applies (hw/cv18xx-quant.md section 1)."""
     return ic + 1 if ic >= 3 and ic % 2 else ic
 
 
@@ -57,7 +59,8 @@ def weights_part(layer: Layer, groups: int, ic: int) -> int:
 
 
 def blob_bytes(layer: Layer, oc: int, ic: int, lanes: int) -> int:
-    """Bytes per lane of the block of `oc` output and `ic` input channels; 0: the layer has no constants."""
+    """Bytes per lane of the block of `oc` output and `ic` input channels; 0: the layer has no
+    constants."""
     groups = -(-oc // lanes)
     if layer.kind in ("conv", "depthwise", "prelu"):
         return align16(weights_part(layer, groups, ic) + groups * parameter_bytes(layer))
@@ -81,16 +84,24 @@ def bias_rows(layer: Layer) -> int:
 
 def parameters(bias: NDArray | None, multiplier: NDArray, shift: NDArray) -> NDArray[np.uint8]:
     """(channels, 9 or 5) bytes of section 5.10."""
-    columns = [] if bias is None else [np.ascontiguousarray(bias, "<i4").view(np.uint8).reshape(-1, 4)]
-    columns.append(np.ascontiguousarray(multiplier.astype(np.int64) & 0xFFFFFFFF, dtype="<u4").view(np.uint8).reshape(-1, 4))
+    columns = (
+        [] if bias is None else [np.ascontiguousarray(bias, "<i4").view(np.uint8).reshape(-1, 4)]
+    )
+    columns.append(
+        np.ascontiguousarray(multiplier.astype(np.int64) & 0xFFFFFFFF, dtype="<u4")
+        .view(np.uint8)
+        .reshape(-1, 4)
+    )
     columns.append(shift.astype(np.int8).view(np.uint8).reshape(-1, 1))
     return np.concatenate(columns, 1)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One load: `count` rows of `row` contiguous bytes, row i to lane i mod L, place i div L at `stride` bytes.
-    compressed: in DDR they are a stream that the TDMA decompresses (hw/cv18xx-tdma.md section 6)."""
+    """One load: `count` rows of `row` contiguous bytes, row i to lane i mod L, place i div L at
+    `stride` bytes.
+    compressed: in DDR they are a stream that the TDMA decompresses (hw/cv18xx-tdma.md section
+    6)."""
 
     offset: int  # in the block of the lane
     count: int
@@ -150,7 +161,9 @@ def segments(piece: WeightSlice, lanes: int) -> list[tuple[Segment, bytes]]:
                 at = p.offset + c0 // lanes * p.stride
                 blocks[: len(rows), at : at + rows.shape[1]] = rows
         return [(Segment(0, lanes, length, length), blocks.tobytes())]
-    return [(Segment(p.offset, channels, p.rows.shape[1], p.stride), p.rows.tobytes()) for p in parts]
+    return [
+        (Segment(p.offset, channels, p.rows.shape[1], p.stride), p.rows.tobytes()) for p in parts
+    ]
 
 
 MAX_WASTE = 1.06  # bytes of the one-command form over the dense bytes
@@ -165,7 +178,11 @@ def _conv(piece: WeightSlice, lanes: int) -> list[_Part]:
     first = layer.group * (w.shape[0] // layer.groups)
     sel = slice(first + oc0, first + oc1)
     weights = w.data[sel, ic0:ic1] if layer.kind == "conv" else w.data[sel]
-    params = parameters(None if bias is None or bias.data is None else bias.data[sel], multiplier.data[sel], shift.data[sel])
+    params = parameters(
+        None if bias is None or bias.data is None else bias.data[sel],
+        multiplier.data[sel],
+        shift.data[sel],
+    )
     rows = _weight_rows(layer.kind, spread(weights, layer))
     stride = rows.shape[1] if layer.kind == "conv" else align16(rows.shape[1])
     start = weights_part(layer, -(-(oc1 - oc0) // lanes), ic1 - ic0)
@@ -173,8 +190,8 @@ def _conv(piece: WeightSlice, lanes: int) -> list[_Part]:
 
 
 def spread(w: NDArray, layer: Layer) -> NDArray:
-    """Weights (oc, ic, kh, kw) with zeros between them where the window of the layer holds the dilation in its kernel
-    (Cv18xxBackend.window)."""
+    """Weights (oc, ic, kh, kw) with zeros between them where the window of the layer holds the
+    dilation in its kernel (Cv18xxBackend.window)."""
     if w.shape[2:] == layer.window.kernel:
         return w
     dy, dx = layer.op.attrs["dilations"]
@@ -194,7 +211,8 @@ def _weight_rows(kind: str, w: NDArray) -> NDArray[np.uint8]:
 
 
 def _matrix(piece: WeightSlice) -> NDArray[np.uint8]:
-    """(rows, columns) of a slice of the right matrix; behind its last rows the bias, least significant bytes first."""
+    """(rows, columns) of a slice of the right matrix; behind its last rows the bias, least
+    significant bytes first."""
     _, right, bias = piece.layer.op.operands
     assert right is not None and right.data is not None
     columns, (k0, k1) = slice(*piece.oc), piece.ic
@@ -202,14 +220,19 @@ def _matrix(piece: WeightSlice) -> NDArray[np.uint8]:
     if bias is None or k1 < right.shape[0]:
         return rows
     assert bias.data is not None
-    return np.concatenate([rows, np.ascontiguousarray(bias.data[columns], "<i4").view(np.uint8).reshape(-1, 4).T])
+    return np.concatenate(
+        [rows, np.ascontiguousarray(bias.data[columns], "<i4").view(np.uint8).reshape(-1, 4).T]
+    )
 
 
 def _avgpool(piece: WeightSlice, lanes: int) -> list[_Part]:
     channels, a = piece.oc[1] - piece.oc[0], piece.layer.op.attrs
     run = align16(-(-channels // lanes) * 5)
     pairs = zip(a["multipliers"], a["shifts"], strict=True)
-    return [_Part(i * run, 5, parameters(None, np.full(channels, m), np.full(channels, s))) for i, (m, s) in enumerate(pairs)]
+    return [
+        _Part(i * run, 5, parameters(None, np.full(channels, m), np.full(channels, s)))
+        for i, (m, s) in enumerate(pairs)
+    ]
 
 
 def _prelu(piece: WeightSlice, lanes: int) -> list[_Part]:
