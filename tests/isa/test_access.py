@@ -111,7 +111,7 @@ ARITH = dict(BASE, tsk_typ=3, short_res0_str=3, short_opd0_str=3, short_opd1_str
              res0_b_str=512)  # fmt: skip
 for _side in ("res0", "opd0", "opd1", "opd2"):
     ARITH |= {f"{_side}_{d}": v for d, v in zip("nchw", (2, 11, 3, 4), strict=True)}
-    ARITH |= {f"{_side}_{d}_str": v for d, v in zip("nchw", (128, 32, 9, 2), strict=True)}
+    ARITH |= {f"{_side}_{d}_str": v for d, v in zip("nchw", (256, 32, 9, 2), strict=True)}
 MATRIX = dict(BASE, tsk_typ=2, opt_opd2_seg=0, opd0_n=3, opd0_c=4, opd0_w=16, opd1_n=60, opd1_c=5,
               opd1_w=12, opd1_addr=0x1000, res0_n=3, res0_c=5, res0_w=16, res0_addr=0x4000,
               opd2_n=1, opd2_c=5, opd2_w=16, opd2_addr=0x3800)  # fmt: skip
