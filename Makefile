@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 ARGS ?=
 MUTANTS ?= 100000
+FUZZ_SECONDS ?= 600
 PYTEST := $(RUN) -m pytest -q -W error --strict-markers $(PYTEST_ARGS)
 
 # what ends up in the wheel: a change of any of it installs again
@@ -53,7 +54,8 @@ bench: $(VENV)/.stamp-test ## the measured figures; JSON in build/bench (fails w
 	done; \
 	if [ -n "$$failed" ]; then echo "a goal is missed in$$failed" >&2; exit 1; fi
 
-fuzz: $(VENV)/.stamp-test ## damaged model files through the runtime under sanitizers (MUTANTS=100000)
+fuzz: $(VENV)/.stamp-test ## libFuzzer (FUZZ_SECONDS=600 each) and damaged models (MUTANTS=100000) under sanitizers
+	$(RUN) tests/runtime/fuzz.py --seconds $(FUZZ_SECONDS)
 	TPUFORGE_MUTANTS=$(MUTANTS) $(PYTEST) -m model tests/runtime/test_mutants.py
 	$(PYTEST) -m model tests/runtime/test_native.py -k damaged
 

@@ -93,6 +93,17 @@ static const uint8_t *next_packet(uint8_t magic, const uint8_t *stream, size_t s
   return p + 8;
 }
 
+/* Room for the numbers of the beats? Compilers leave it empty or have written them already. */
+static bool beats_numberable(const uint8_t *d) {
+  for (int beat = 0; beat < 7; beat++) {
+    int there = d[16 * beat + 15] >> 4;
+    if (there && there != beat) {
+      return false;
+    }
+  }
+  return true;
+}
+
 /* The changes of section 5.3 step 2 and 3; `last` of the segment. */
 static void convert_tiu(bool cv183x, uint8_t *d, bool last) {
   if (last) {
@@ -140,6 +151,10 @@ static bool measure(uint8_t magic, const uint8_t *stream, size_t size, uint32_t 
     bool is_tdma;
     const uint8_t *d = next_packet(magic, stream, size, &pos, &is_tdma);
     if (!d) {
+      return false;
+    }
+    if (!is_tdma && !beats_numberable(d)) {
+      rt_fail(CVI_RC_DATA_ERR, "command stream: reserved bits set before byte %zu", pos);
       return false;
     }
     *segments += !open;

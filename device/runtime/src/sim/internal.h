@@ -140,6 +140,7 @@ struct tpu_program {
   command *cmds; /* in execution order */
   uint32_t count;
   size_t scratch;
+  uint64_t work;     /* bound of its operations */
   uint8_t snapshots; /* some command needs a copy of local memory */
   struct {
     uint64_t read_end, write_end; /* exclusive ends of accesses, 0: none */

@@ -199,6 +199,7 @@ static int build(const chip_info *chip, const uint8_t *stream, size_t size, tpu_
     p->cmds[k] = raw[(*order)[k]];
   }
   p->count = count;
+  p->work = work;
   free(raw);
   return rc;
 }
