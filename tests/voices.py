@@ -15,6 +15,8 @@ from tpuforge.compiler.emit.cv18xx import Compiled, compile_graph
 from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
 from tpuforge.compiler.format import cvimodel
 from tpuforge.compiler.ir import Graph
+from tpuforge.compiler.isa import parse_stream
+from tpuforge.compiler.isa.cv18xx.race import check_stream
 from tpuforge.compiler.tpu import interpreter
 
 Arrays = dict[str, np.ndarray]
@@ -30,8 +32,10 @@ def simulate(model: bytes, arrays: Arrays) -> Arrays:
 
 
 def compiled(graph: Graph, chip: Chip, **options) -> tuple[Compiled, bytes]:
-    """A graph compiled for a chip, and its file."""
+    """A graph compiled for a chip, and its file. The ids of its commands leave no race."""
     result = compile_graph(graph, chip, **options)
+    races = check_stream(chip, parse_stream(chip, result.stream))
+    assert not races, str(races[0])
     return result, cvimodel.write(result.model)
 
 

@@ -34,15 +34,15 @@ def verified(graph: Graph, chip: Chip, opt: int = 2, size: int | None = None) ->
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("opt", range(4))
 def test_random_graphs(opt: int, chip: str) -> None:
-    for number in range(3):
+    for number in range(opt, 5, 3):
         verified(random_graph(f"plan-{number}", chip_named(chip)), chip_named(chip), opt)
 
 
 @pytest.mark.parametrize("chip", CHIPS)
-@pytest.mark.parametrize("size", [1536, 4096, 8192])
+@pytest.mark.parametrize("size", [2048, 8192])
 def test_random_graphs_in_little_memory(size: int, chip: str) -> None:
     c = chip_named(chip)
-    done = [verified(random_graph(f"little-{n}", c), c, 2, size) for n in range(3)]
+    done = [verified(random_graph(f"little-{n}", c), c, 1, size) for n in range(3)]
     assert size < 8192 or any(done)
 
 
