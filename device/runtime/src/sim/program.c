@@ -150,6 +150,25 @@ static void note_region(tpu_program *p, const side *s, uint32_t index, int write
   }
 }
 
+/* cmds[i] = cmds[order[i]] for all i, along the cycles; order becomes the identity. */
+static void permute(command *cmds, uint32_t *order, uint32_t count) {
+  for (uint32_t start = 0; start < count; start++) {
+    if (order[start] == start) {
+      continue;
+    }
+    const command first = cmds[start];
+    uint32_t i = start;
+    while (order[i] != start) {
+      const uint32_t from = order[i];
+      cmds[i] = cmds[from];
+      order[i] = i;
+      i = from;
+    }
+    cmds[i] = first;
+    order[i] = i;
+  }
+}
+
 static int build(const chip_info *chip, const uint8_t *stream, size_t size, tpu_program *p,
                  sync_info **sync, uint32_t **order, err_ctx *e) {
   uint32_t count = 0, engine, length;
@@ -160,12 +179,10 @@ static int build(const chip_info *chip, const uint8_t *stream, size_t size, tpu_
     }
     count += engine != 1;
   }
-  command *raw = malloc((count + 1) * sizeof *raw);
-  p->cmds = malloc((count + 1) * sizeof *p->cmds);
+  command *raw = p->cmds = malloc((count + 1) * sizeof *p->cmds);
   *sync = malloc((count + 1) * sizeof **sync);
   *order = malloc((count + 1) * sizeof **order);
-  if (!raw || !p->cmds || !*sync || !*order) {
-    free(raw);
+  if (!raw || !*sync || !*order) {
     return sim_fail(e, TPU_SIM_NOMEM, "no memory for %u commands", count);
   }
   uint64_t work = 0;
@@ -195,12 +212,11 @@ static int build(const chip_info *chip, const uint8_t *stream, size_t size, tpu_
     i++;
   }
   rc = rc == TPU_SIM_OK ? order_commands(raw, *sync, count, *order, e) : rc;
-  for (uint32_t k = 0; rc == TPU_SIM_OK && k < count; k++) {
-    p->cmds[k] = raw[(*order)[k]];
+  if (rc == TPU_SIM_OK) {
+    permute(raw, *order, count);
   }
   p->count = count;
   p->work = work;
-  free(raw);
   return rc;
 }
 
