@@ -33,7 +33,7 @@ def c_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], 
             subprocess.run(command, check=True, capture_output=True, timeout=100)
         command = ["cmake", "--build", folders[sanitizers], "--target", name, "-j", "2"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-        assert done.returncode == 0, done.stdout[-3000:]
+        assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
         return folders[sanitizers] / name
 
     return build
