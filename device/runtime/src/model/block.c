@@ -8,6 +8,7 @@ enum { PAGE = 4096 };
 
 /* Simulated addresses: above the command areas of every chip, below 4 GiB. */
 static const uint64_t POOL_START = 0x2800000, POOL_END = UINT64_C(1) << 32;
+static const uint64_t FOREIGN_START = 0x100000; /* below it: rather a mistake */
 
 static pthread_mutex_t map_lock = PTHREAD_MUTEX_INITIALIZER;
 static rt_block **map; /* sorted by address */
@@ -109,6 +110,12 @@ void rt_block_unref(rt_block *block) {
   if (!block) {
     return;
   }
+  if (block->foreign) { /* not in the map */
+    if (atomic_fetch_sub(&block->refs, 1) == 1) {
+      rt_free(block);
+    }
+    return;
+  }
   pthread_mutex_lock(&map_lock);
   bool last = atomic_fetch_sub(&block->refs, 1) == 1;
   if (last) {
@@ -142,4 +149,51 @@ rt_block *rt_block_find(uint64_t paddr, uint64_t *offset) {
   }
   pthread_mutex_unlock(&map_lock);
   return block;
+}
+
+/* Memory of the video hardware, for example; nobody can tell whether it exists. */
+static rt_block *foreign_block(uint64_t paddr, uint64_t size) {
+  if (!rt_backend_get()->copy || paddr < FOREIGN_START || paddr >= POOL_END ||
+      size > POOL_END - paddr) {
+    return NULL;
+  }
+  rt_block *block = rt_zalloc(1, sizeof(*block), "foreign memory");
+  if (block) {
+    atomic_init(&block->refs, 1);
+    block->paddr = paddr;
+    block->size = size;
+    block->fd = -1;
+    block->foreign = true;
+  }
+  return block;
+}
+
+rt_block *rt_block_at(uint64_t paddr, uint64_t size, uint64_t *offset) {
+  *offset = 0;
+  rt_block *block = rt_block_find(paddr, offset);
+  if (!block) {
+    return foreign_block(paddr, size);
+  }
+  if (size <= block->size - *offset) {
+    return block;
+  }
+  rt_block_unref(block);
+  return NULL;
+}
+
+CVI_RC rt_block_copy(const char *chip, rt_base dst, rt_base src, uint64_t rows, uint64_t row_bytes,
+                     uint64_t src_stride) {
+  const rt_backend *backend = rt_backend_get();
+  if (rows == 0 || row_bytes == 0) {
+    return CVI_RC_SUCCESS;
+  }
+  if (dst.block->foreign || src.block->foreign) {
+    return backend->copy(chip, dst, src, rows, row_bytes, src_stride);
+  }
+  CVI_RC rc = backend->invalidate(src.block, src.offset, (rows - 1) * src_stride + row_bytes);
+  for (uint64_t row = 0; row < rows && !rc; row++) {
+    memmove(dst.block->vaddr + dst.offset + row * row_bytes,
+            src.block->vaddr + src.offset + row * src_stride, (size_t)row_bytes);
+  }
+  return rc ? rc : backend->flush(dst.block, dst.offset, rows * row_bytes);
 }

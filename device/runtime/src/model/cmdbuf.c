@@ -188,6 +188,9 @@ static CVI_RC run_with_bases(context *c, const rt_mem *mem, const uint64_t addre
   for (int k = 0; k < 8; k++) {
     uint64_t address = addresses[k] ? addresses[k] : c->base_reg[k];
     bases[k].block = address ? rt_block_find(address, &bases[k].offset) : NULL;
+    if (address && !bases[k].block && address <= UINT32_MAX) { /* its size is not known */
+      bases[k].block = rt_block_at(address, (UINT64_C(1) << 32) - address, &bases[k].offset);
+    }
     if (bases[k].block) {
       bases[k].size = bases[k].block->size - bases[k].offset;
     }

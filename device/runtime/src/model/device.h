@@ -15,6 +15,7 @@ typedef struct {
   uint64_t size;
   bool read_only; /* the TPU may not store here (weights) */
   int fd;         /* boards: dma-buf */
+  bool foreign;   /* boards: somebody else's memory; vaddr is NULL, its caches are the owner's */
 } rt_block;
 
 /* What a base register points to. block NULL: nothing may be accessed through it. */
@@ -42,6 +43,10 @@ typedef struct {
   CVI_RC (*engine_create)(const char *chip, rt_engine **out);
   void (*engine_free)(rt_engine *engine);
   CVI_RC (*run)(rt_engine *engine, const rt_code *code, const rt_base bases[8]);
+  /* Copy rows of row_bytes that are src_stride apart to dst, without gaps, on the device; what the
+   * CPU wrote there before is lost. NULL: there is no foreign memory. */
+  CVI_RC (*copy)(const char *chip, rt_base dst, rt_base src, uint64_t rows, uint64_t row_bytes,
+                 uint64_t src_stride);
 } rt_backend;
 
 extern const rt_backend rt_sim_backend;   /* src/soc/sim_backend.c */
@@ -57,5 +62,13 @@ void rt_block_unref(rt_block *block);
 
 /* The block that contains a device address, referenced, and the offset inside it; NULL if none. */
 rt_block *rt_block_find(uint64_t paddr, uint64_t *offset);
+
+/* The block that has `size` bytes at a device address; with a back-end that copies also memory of
+ * other owners, as a block of its own. NULL: neither (no text). */
+rt_block *rt_block_at(uint64_t paddr, uint64_t size, uint64_t *offset);
+
+/* rt_backend.copy for blocks of which one is foreign, memmove with cache maintenance for others. */
+CVI_RC rt_block_copy(const char *chip, rt_base dst, rt_base src, uint64_t rows, uint64_t row_bytes,
+                     uint64_t src_stride);
 
 #endif

@@ -89,14 +89,52 @@ static void restore_buffers(rt_instance *inst, const CVI_TENSOR *in, const CVI_T
 
 /* The caller's device memory, referenced; NULL (text set) if it is not `size` bytes of a block. */
 static rt_block *caller_block(uint64_t paddr, uint64_t size, uint64_t *offset) {
-  rt_block *block = rt_block_find(paddr, offset);
-  if (block && size <= block->size - *offset) {
+  rt_block *block = rt_block_at(paddr, size, offset);
+  if (block) {
     return block;
   }
-  rt_block_unref(block);
   rt_fail(CVI_RC_INVALID_ARG, "Forward: no device memory of %llu bytes at 0x%llx",
           (unsigned long long)size, (unsigned long long)paddr);
   return NULL;
+}
+
+/* Between the caller's device memory and the tensor, which may be in system memory. */
+static CVI_RC copy_tensor(rt_instance *inst, uint32_t index, uint64_t paddr, bool in) {
+  rt_tensor *t = &inst->tensors[index];
+  size_t size = (size_t)t->info->mem_size;
+  rt_base own = {.size = size}, other = {.size = size};
+  other.block = caller_block(paddr, size, &other.offset);
+  if (!other.block) {
+    return CVI_RC_INVALID_ARG;
+  }
+  own.block = place_of(inst, index, &own.offset);
+  CVI_RC rc;
+  if (own.block) {
+    rc = rt_block_copy(inst->model->chip, in ? own : other, in ? other : own, 1, size, size);
+    t->state = RT_TPU_WROTE;
+  } else if (other.block->foreign) {
+    rc = rt_fail(CVI_RC_UNSUPPORT, "Forward: '%.60s' is in system memory, 0x%llx is not ours",
+                 t->info->name, (unsigned long long)paddr);
+  } else if (in) {
+    rc = rt_backend_get()->invalidate(other.block, other.offset, size);
+    memmove(t->ptr, other.block->vaddr + other.offset, size);
+  } else {
+    memmove(other.block->vaddr + other.offset, t->ptr, size);
+    rc = rt_backend_get()->flush(other.block, other.offset, size);
+  }
+  rt_block_unref(other.block);
+  return rc;
+}
+
+/* Can the CPU reach the tensor where it lives now? */
+static CVI_RC reachable(const rt_instance *inst, uint32_t index) {
+  uint64_t offset;
+  const rt_block *block = place_of(inst, index, &offset);
+  if (block && block->foreign) {
+    return rt_fail(CVI_RC_UNSUPPORT, "Forward: '%.60s' shares a buffer that is not ours",
+                   inst->tensors[index].info->name);
+  }
+  return CVI_RC_SUCCESS;
 }
 
 static CVI_RC feed(rt_instance *inst, uint32_t index, const CVI_TENSOR *given) {
@@ -105,20 +143,13 @@ static CVI_RC feed(rt_instance *inst, uint32_t index, const CVI_TENSOR *given) {
   size_t size = (size_t)t->info->mem_size;
   CVI_RC rc = CVI_RC_SUCCESS;
   if (given->mem_type == CVI_MEM_SYSTEM) {
-    if (given->sys_mem != own && size) {
+    rc = reachable(inst, index);
+    if (!rc && given->sys_mem != own && size) {
       memmove(own, given->sys_mem, size);
     }
     t->state = RT_CPU_WROTE;
   } else if (given->paddr != rt_tensor_paddr(inst, index)) {
-    uint64_t offset;
-    rt_block *block = caller_block(given->paddr, size, &offset);
-    if (!block) {
-      return CVI_RC_INVALID_ARG;
-    }
-    rc = rt_backend_get()->invalidate(block, offset, size);
-    memmove(own, block->vaddr + offset, size);
-    t->state = RT_CPU_WROTE;
-    rt_block_unref(block);
+    rc = copy_tensor(inst, index, given->paddr, true);
   } else {
     t->state = RT_TPU_WROTE; /* in device memory: a CPU routine has to invalidate */
   }
@@ -133,22 +164,15 @@ static CVI_RC fetch(rt_instance *inst, uint32_t index, const CVI_TENSOR *given) 
   if (!system && given->paddr == rt_tensor_paddr(inst, index)) {
     return sync_to_device(inst, index); /* a CPU routine may have written it */
   }
-  CVI_RC rc = sync_to_host(inst, index);
-  if (rc || (system && (given->sys_mem == own || !size))) {
-    return rc;
+  if (!system) {
+    CVI_RC rc = sync_to_device(inst, index);
+    return rc ? rc : copy_tensor(inst, index, given->paddr, false);
   }
-  if (system) {
+  CVI_RC rc = reachable(inst, index);
+  rc = rc ? rc : sync_to_host(inst, index);
+  if (!rc && given->sys_mem != own && size) {
     memmove(given->sys_mem, own, size);
-    return CVI_RC_SUCCESS;
   }
-  uint64_t offset;
-  rt_block *block = caller_block(given->paddr, size, &offset);
-  if (!block) {
-    return CVI_RC_INVALID_ARG;
-  }
-  memmove(block->vaddr + offset, own, size);
-  rc = rt_backend_get()->flush(block, offset, size);
-  rt_block_unref(block);
   return rc;
 }
 

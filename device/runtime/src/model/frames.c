@@ -32,7 +32,8 @@ static geometry geometry_of(const mf_tensor *t) {
 /* Where the tensor lives now, as block and offset; INVALID_ARG for system memory. */
 static CVI_RC target_of(const rt_tensor_ref *ref, rt_block **block, uint64_t *offset) {
   uint64_t paddr = rt_tensor_paddr(ref->inst, ref->index);
-  *block = ref->inst->tensors[ref->index].block ? rt_block_find(paddr, offset) : NULL;
+  const rt_tensor *t = &ref->inst->tensors[ref->index];
+  *block = t->block ? rt_block_at(paddr, t->info->mem_size, offset) : NULL;
   if (!*block) {
     return rt_fail(CVI_RC_INVALID_ARG, "tensor '%.60s' is not in device memory",
                    ref->inst->tensors[ref->index].info->name);
@@ -42,32 +43,26 @@ static CVI_RC target_of(const rt_tensor_ref *ref, rt_block **block, uint64_t *of
 
 /* Copy `planes` images of rows x row_bytes with padded rows from device memory at `paddr` to
  * `out` without gaps (stride 0: one piece of row_bytes). */
-static CVI_RC compact(uint64_t paddr, geometry g, uint64_t row_stride, uint8_t *out) {
+static CVI_RC compact(const rt_tensor_ref *ref, uint64_t paddr, geometry g, uint64_t row_stride,
+                      rt_base out) {
   uint64_t rows = (uint64_t)g.planes * g.rows, offset;
   if (rows == 0 || g.row_bytes == 0) {
     return CVI_RC_SUCCESS;
   }
   uint64_t need = (rows - 1) * row_stride + g.row_bytes;
-  rt_block *block = rt_block_find(paddr, &offset);
-  if (!block || need > block->size - offset) {
-    rt_block_unref(block);
+  rt_block *block = rt_block_at(paddr, need, &offset);
+  if (!block) {
     return rt_fail(CVI_RC_INVALID_ARG, "frame: no device memory of %llu bytes at 0x%llx",
                    (unsigned long long)need, (unsigned long long)paddr);
   }
-  CVI_RC rc = rt_backend_get()->invalidate(block, offset, need);
-  const uint8_t *source = block->vaddr + offset;
-  for (uint64_t row = 0; row < rows && !rc; row++) {
-    memmove(out + row * g.row_bytes, source + row * row_stride, g.row_bytes);
-  }
+  CVI_RC rc = rt_block_copy(ref->inst->model->chip, out, (rt_base){block, offset, need}, rows,
+                            g.row_bytes, row_stride);
   rt_block_unref(block);
   return rc;
 }
 
-/* After the copies: flush, and the tensor is in device memory. */
-static CVI_RC filled(const rt_tensor_ref *ref, rt_block *block, uint64_t offset, CVI_TENSOR *tensor,
-                     CVI_RC rc) {
-  const mf_tensor *info = ref->inst->tensors[ref->index].info;
-  rc = rc ? rc : rt_backend_get()->flush(block, offset, info->mem_size);
+/* After the copies: the tensor is in device memory. */
+static CVI_RC filled(const rt_tensor_ref *ref, rt_block *block, CVI_TENSOR *tensor, CVI_RC rc) {
   if (!rc) {
     tensor->paddr = rt_tensor_paddr(ref->inst, ref->index);
     tensor->mem_type = CVI_MEM_DEVICE;
@@ -92,9 +87,9 @@ static CVI_RC copy_rows(const rt_tensor_ref *ref, CVI_TENSOR *tensor, const uint
     return rc;
   }
   for (uint32_t i = 0; i < count && !rc; i++) {
-    rc = compact(paddrs[i], g, stride, block->vaddr + offset + i * piece);
+    rc = compact(ref, paddrs[i], g, stride, (rt_base){block, offset + i * piece, piece});
   }
-  return filled(ref, block, offset, tensor, rc);
+  return filled(ref, block, tensor, rc);
 }
 
 /* Frames that have the layout of the (aligned) tensor. */
@@ -115,9 +110,9 @@ static CVI_RC copy_whole(const rt_tensor_ref *ref, CVI_TENSOR *tensor, const uin
   for (uint32_t i = 0; i < count && !rc && i * frame < info->mem_size; i++) {
     uint64_t left = info->mem_size - i * frame;
     geometry whole = {1, 1, (uint32_t)(frame < left ? frame : left)};
-    rc = compact(paddrs[i], whole, 0, block->vaddr + offset + i * frame);
+    rc = compact(ref, paddrs[i], whole, 0, (rt_base){block, offset + i * frame, whole.row_bytes});
   }
-  return filled(ref, block, offset, tensor, rc);
+  return filled(ref, block, tensor, rc);
 }
 
 CVI_RC CVI_NN_SetTensorWithAlignedFrames(CVI_TENSOR *tensor, uint64_t frame_paddrs[],

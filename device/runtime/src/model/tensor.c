@@ -117,6 +117,21 @@ void rt_tensor_leave(const rt_tensor_ref *ref) {
   rt_handle_unpin(handle);
 }
 
+/* Does a CPU function read or write tensors of the buffer? */
+static bool cpu_uses(const rt_instance *inst, unsigned base) {
+  for (uint32_t i = 0; i < inst->program->routine_count; i++) {
+    const mf_routine *r = &inst->program->routines[i];
+    for (uint32_t k = 0; r->cpu && k < r->in_count + r->out_count; k++) {
+      mf_ref ref = r->in[k]; /* outputs follow the inputs */
+      int64_t offset = ref < 0 ? -1 : inst->program->tensors[ref].offset;
+      if (offset >= 0 && mf_base(offset) == base) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 /* Replace the io buffer `base` by the caller's memory, or go back to our own. */
 static CVI_RC redirect(rt_instance *inst, unsigned base, uint64_t paddr) {
   rt_redirect *r = &inst->redirect[base];
@@ -124,12 +139,15 @@ static CVI_RC redirect(rt_instance *inst, unsigned base, uint64_t paddr) {
   rt_block *block = NULL;
   uint64_t offset = 0;
   if (paddr != rt_region_paddr(own)) {
-    block = rt_block_find(paddr, &offset);
-    if (!block || own->size > block->size - offset) {
-      rt_block_unref(block);
+    block = rt_block_at(paddr, own->size, &offset);
+    if (!block) {
       return rt_fail(CVI_RC_INVALID_ARG, "no device memory of %llu bytes at 0x%llx",
                      (unsigned long long)own->size, (unsigned long long)paddr);
     }
+  }
+  if (block && block->foreign && cpu_uses(inst, base)) { /* every Forward copies */
+    rt_block_unref(block);
+    block = NULL;
   }
   rt_block_unref(r->block);
   *r = (rt_redirect){block, offset};

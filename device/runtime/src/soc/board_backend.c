@@ -2,6 +2,7 @@
  * (hw/cv18xx-driver.md sections 5 and 11). */
 #include <string.h>
 
+#include "copy.h"
 #include "device.h"
 #include "model/stream.h"
 #include "segments.h"
@@ -116,6 +117,26 @@ static CVI_RC run(rt_engine *engine, const rt_code *code, const rt_base bases[8]
   return c->buffer ? soc_run(c->buffer, address) : CVI_RC_SUCCESS;
 }
 
+static CVI_RC copy(const char *chip, rt_base dst, rt_base src, uint64_t rows, uint64_t row_bytes,
+                   uint64_t src_stride) {
+  uint8_t *stream = NULL;
+  size_t size = 0;
+  rt_code *code = NULL;
+  CVI_RC rc = copy_commands(chip, rows, row_bytes, src_stride, &stream, &size);
+  rc = rc ? rc : code_load(chip, stream, size, &code);
+  rt_free(stream);
+  /* lines that are written back later must not hit what the TPU stores */
+  rc = rc ? rc : soc_flush(dst.block, dst.offset, rows * row_bytes);
+  if (!rc) {
+    const rt_base bases[8] = {[2] = src, [3] = dst};
+    rc = run(NULL, code, bases);
+  }
+  if (code) {
+    code_free(code);
+  }
+  return rc;
+}
+
 const rt_backend rt_board_backend = {
     .name = "board",
     .device_addresses = true,
@@ -129,4 +150,5 @@ const rt_backend rt_board_backend = {
     .engine_create = engine_create,
     .engine_free = engine_free,
     .run = run,
+    .copy = copy,
 };

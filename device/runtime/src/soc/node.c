@@ -113,7 +113,7 @@ CVI_RC soc_node_ready(void) {
 static CVI_RC cache(rt_block *block, uint64_t offset, uint64_t size, unsigned long request,
                     const char *what) {
   const uint64_t line = 64;
-  if (size == 0) {
+  if (size == 0 || block->foreign) {
     return CVI_RC_SUCCESS;
   }
   uint64_t first = block->ddr + block->paddr + offset, end = rt_align(first + size, line);
