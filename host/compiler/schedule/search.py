@@ -97,8 +97,8 @@ class Search:
         plan = self.plan([layer])
         if plan is None:
             raise DoesNotFitError(
-                f"layer {layer.name} ({layer.kind}, output {layer.output.shape}): its smallest tile "
-                f"needs more than the {self.backend.local_bytes} bytes of local memory per lane. "
+                f"layer {layer.name} ({layer.kind}, output {layer.output.shape}): its smallest "
+                f"tile needs more than the {self.backend.local_bytes} bytes of local memory per lane. "
                 "Use a smaller input, cut the layer in the model (two poolings instead of a global "
                 "one, fewer input channels), or a chip with more lanes"
             )
