@@ -98,9 +98,9 @@ class Search:
         if plan is None:
             raise DoesNotFitError(
                 f"layer {layer.name} ({layer.kind}, output {layer.output.shape}): its smallest "
-                f"tile needs more than the {self.backend.local_bytes} bytes of local memory per lane. "
-                "Use a smaller input, cut the layer in the model (two poolings instead of a global "
-                "one, fewer input channels), or a chip with more lanes"
+                f"tile needs more than the {self.backend.local_bytes} bytes of local memory of a "
+                "lane. Use a smaller input, cut the layer in the model (two poolings instead of a "
+                "global one, fewer input channels), or a chip with more lanes"
             )
         return plan
 
