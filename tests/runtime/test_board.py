@@ -158,7 +158,10 @@ def test_cpu_functions_between_tpu_routines(board: Board):
     for options in ("", ";evict"):
         result = board.run(f"chip=cv181x{options}", model, x, runs=2)
         assert (np.frombuffer(result.output, np.float32) == expected.ravel()).all()
-        assert clean(result)
+        assert clean(result) and result.counts["jobs"] == 2
+    result = board.run("chip=cv181x;evict;foreign", model, x, runs=2)
+    assert (np.frombuffer(result.output, np.float32) == expected.ravel()).all()
+    assert result.counts["violations"] == 0 and result.counts["jobs"] == 2 * 3  # copies in and out
 
 
 def test_system_memory_only(board: Board):
@@ -167,6 +170,52 @@ def test_system_memory_only(board: Board):
     x = np.concatenate([np.ravel(a).view(np.uint8) for a in case.inputs])
     result = board.run("chip=cv181x", model_of(case), x)
     assert result.codes("forward") == [0] and result.counts["jobs"] == 0 and clean(result)
+
+
+# ---- memory of other programs ----
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_foreign_buffers(board: Board, chip: str):
+    """A video frame in, a result out, both by address: the base registers point there."""
+    x = np.arange(64, dtype=np.int8)
+    result = board.run(f"chip={chip};foreign", b.tiny(chip).write(), x, runs=2)
+    assert result.codes("bind") == [0, 0] and result.codes("forward") == [0, 0], result.calls
+    assert result.output == x.tobytes()
+    assert result.counts["jobs"] == 2 and result.counts["violations"] == 0
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_foreign_buffers_where_the_cpu_works(board: Board, network: Callable, chip: str):
+    """A CPU function reads the input: the TPU copies from the frame into our buffer."""
+    n = network(f"tiny_mobilenet_{chip}")
+    result = board.run(f"chip={chip};evict;foreign", n.model, n.x, runs=2)
+    assert result.codes("forward") == [0, 0], result.calls
+    assert result.output == n.y and result.counts["violations"] == 0
+    assert result.counts["jobs"] == 2 * 2
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 3, 5, 28), (1, 2, 3, 70000), (1, 3, 22000, 4), (1, 1, 4, 64), (1, 1, 1, 1)]
+)
+@pytest.mark.parametrize("chip", ["cv183x", "cv180x"])
+def test_frames_of_other_programs(board: Board, chip: str, shape: tuple[int, ...]):
+    """Padded rows are compacted by the TPU, also long rows and many of them."""
+    align = 32 if chip == "cv183x" else 64
+    stride = -(-shape[3] // align) * align
+    size = int(np.prod(shape))
+    tensors = [
+        b.Tensor("in", shape, "uint8", b.io(3), pixel_format="RGB_PLANAR", size=size),
+        b.Tensor("out", shape, "uint8", b.io(4), size=size),
+    ]
+    program = b.Program(["in"], ["out"], tensors, [b.Routine(["in"], ["out"], section="run")])
+    sections = [b.Section(1, "run", b.copy_command(chip, (3, 0), (4, 0), size))]
+    x = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    model = b.Model([program], sections, chip=chip).write()
+    result = board.run(f"chip={chip};evict;frames={stride}", model, x, runs=2)
+    assert result.codes("frame") == [0] and result.codes("forward") == [0, 0], result.calls
+    assert result.output == x.tobytes()
+    assert result.counts["jobs"] == 1 + 2 and result.counts["violations"] == 0
 
 
 # ---- faults ----

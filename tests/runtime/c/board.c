@@ -2,7 +2,10 @@
  *
  *   board OPTIONS MODEL INPUTS OUTPUTS RUNS THREADS
  *
- * OPTIONS: fake/fake_tpu.h, and clock=MS: every look at the clock finds it MS later.
+ * OPTIONS: fake/fake_tpu.h, and at the end one of
+ *   clock=MS         every look at the clock finds it MS later
+ *   foreign          inputs and outputs are memory of another program, given by address
+ *   frames=STRIDE    the input is a foreign image of [1, c, h, w] bytes whose rows are STRIDE apart
  * INPUTS: the bytes of all input tensors; OUTPUTS gets those of all outputs after the last run.
  * With THREADS > 1 each thread runs a clone and compares with the first run.
  * Prints "CALL code text" lines and the driver's counts after CleanupModel. */
@@ -16,10 +19,13 @@
 #include <unistd.h>
 
 #include "cviruntime.h"
+#include "fake/fake_run.h"
 #include "fake/fake_tpu.h"
 #include "soc/os.h"
 
 static int64_t clock_step;
+static int foreign;
+static size_t frame_stride;
 static atomic_llong now;
 
 static int my_open(const char *path, int flags) {
@@ -69,7 +75,60 @@ static int said(const char *call, int rc) {
   return rc;
 }
 
+/* An ION buffer that the runtime knows nothing of: its descriptor goes to another program. */
+static fake_buffer *other_program(size_t size) {
+  struct {
+    uint64_t len;
+    uint32_t mask, flags, fd, unused;
+    uint64_t paddr;
+    char name[32];
+  } a = {.len = size, .mask = 1 << 3};
+  int ion = my_open("/dev/ion", 0);
+  int bad = my_ioctl(ion, 0xC0404900, &a);
+  my_close(ion);
+  fake_buffer *b = bad ? NULL : fake_find(a.paddr);
+  if (b) { /* written by hardware: nothing of it is in the caches */
+    memcpy(b->cpu, b->device, b->size);
+    memcpy(b->clean, b->device, b->size);
+  }
+  return b;
+}
+
+static uint64_t address(const fake_buffer *b) { return b->physical - fake_ddr(); }
+
+/* Rows of the first input, padded, in foreign memory. */
+static int bind_frame(const tensors *t) {
+  const int32_t *d = t->in[0].shape.dim;
+  size_t rows = (size_t)d[1] * (size_t)d[2], w = (size_t)d[3];
+  fake_buffer *b = other_program(rows * frame_stride);
+  for (size_t i = 0; b && i < rows; i++) {
+    memcpy(b->device + i * frame_stride, input + i * w, w);
+  }
+  uint64_t place = b ? address(b) : 0;
+  return !b || said("frame",
+                    CVI_NN_SetTensorWithAlignedFrames(t->in, &place, 1, CVI_NN_PIXEL_RGB_PLANAR));
+}
+
+static int bind_foreign(const tensors *t) {
+  size_t at = 0;
+  for (int32_t i = 0; i < t->nin + t->nout; i++) {
+    CVI_TENSOR *tensor = i < t->nin ? &t->in[i] : &t->out[i - t->nin];
+    fake_buffer *b = other_program(tensor->mem_size);
+    if (!b || said("bind", CVI_NN_SetTensorPhysicalAddr(tensor, address(b)))) {
+      return 1;
+    }
+    if (i < t->nin) {
+      memcpy(b->device, input + at, tensor->mem_size);
+      at += tensor->mem_size;
+    }
+  }
+  return 0;
+}
+
 static int feed(const tensors *t) {
+  if (foreign || frame_stride) {
+    return 0;
+  }
   size_t at = 0;
   for (int32_t i = 0; i < t->nin; i++) {
     if (t->in[i].mem_size > input_size - at) {
@@ -83,7 +142,8 @@ static int feed(const tensors *t) {
 
 static void collect(const tensors *t, uint8_t *to) {
   for (int32_t i = 0; i < t->nout; i++) {
-    memcpy(to, t->out[i].sys_mem, t->out[i].mem_size);
+    fake_buffer *b = foreign ? fake_find(t->out[i].paddr + fake_ddr()) : NULL;
+    memcpy(to, b ? b->device : t->out[i].sys_mem, t->out[i].mem_size);
     to += t->out[i].mem_size;
   }
 }
@@ -123,7 +183,7 @@ static void run_threads(int count) {
 static int use(const char *output, int thread_count) {
   tensors t;
   if (said("tensors", CVI_NN_GetInputOutputTensors(model, &t.in, &t.nin, &t.out, &t.nout)) ||
-      feed(&t)) {
+      feed(&t) || (foreign && bind_foreign(&t)) || (frame_stride && bind_frame(&t))) {
     return 1;
   }
   for (int32_t i = 0; i < t.nout; i++) {
@@ -158,10 +218,14 @@ static int read_input(const char *path) {
 
 /* The options without ours. */
 static int configure(char *text) {
-  char *clock = strstr(text, "clock=");
-  if (clock) {
-    clock_step = atoll(clock + 6);
-    *clock = '\0';
+  char *clock = strstr(text, "clock="), *frames = strstr(text, "frames=");
+  char *binding = strstr(text, "foreign");
+  clock_step = clock ? atoll(clock + 6) : 0;
+  frame_stride = frames ? (size_t)atoll(frames + 7) : 0;
+  foreign = binding != NULL;
+  char *ours = clock ? clock : frames ? frames : binding;
+  if (ours) {
+    *ours = '\0';
   }
   return !fake_configure(text);
 }
