@@ -178,8 +178,14 @@ int fake_map_fault(void) {
 
 /* ---- nodes ---- */
 
+/* glibc has the function since 2.27, boards are older. */
+static int memory_file(const char *name) {
+  const unsigned close_on_exec = 1;
+  return (int)syscall(SYS_memfd_create, name, close_on_exec);
+}
+
 static int text_file(const char *text) {
-  int fd = memfd_create("device-tree", MFD_CLOEXEC);
+  int fd = memory_file("device-tree");
   if (fd >= 0 && write(fd, text, strlen(text) + 1) < 0) {
     syscall(SYS_close, fd);
     return -1;
@@ -282,7 +288,7 @@ static fake_buffer *make_buffer(uint64_t size) {
     dram_size = options.size;
     dram = reserve(dram_size, -1);
   }
-  b->fd = memfd_create("ion", MFD_CLOEXEC);
+  b->fd = memory_file("ion");
   if (!dram || place - dram_start() + size > dram_size || b->fd < 0 ||
       ftruncate(b->fd, (off_t)size)) {
     free(b);
