@@ -34,6 +34,7 @@ def c_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], 
         command = ["cmake", "--build", folders[sanitizers], "--target", name, "-j", "2"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
-        return folders[sanitizers] / name
+        program = folders[sanitizers] / name
+        return program if program.exists() else program.with_name(f"lib{name}.so")
 
     return build
