@@ -1,32 +1,40 @@
 /* Run a model on arrays: inputs from an .npz, outputs into an .npz, times on stdout (cli.md section
  * 9). Arrays are matched with tensors by name; with one input and one array the name does not
  * matter. Inputs without an array are zero. */
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "compare.h"
 #include "message.h"
 #include "npz.h"
 #include "tensors.h"
 #include "timing.h"
 
 typedef struct {
-  const char *model, *input, *output;
+  const char *model, *input, *output, *reference;
+  Similarity tolerance;
   int count, program;
-  bool all, timer;
+  bool all, timer, from_memory;
 } Arguments;
 
 static bool usage(const char *program) {
-  fprintf(stderr,
-          "Usage: %s -m MODEL.cvimodel [-i IN.npz] [-o OUT.npz] [options]\n"
-          "  -m, --model FILE       the model\n"
-          "  -i, --input FILE       .npz with arrays of the types of the inputs (np.savez)\n"
-          "  -o, --output FILE      .npz for the outputs, in their own types (bf16 as uint16)\n"
-          "  -c, --count N          runs (1)\n"
-          "  -s, --program N        program of the file (0)\n"
-          "  --dump-all-tensors     every tensor that keeps its bytes, not the outputs\n"
-          "  --enable-timer         print the times of a single run too\n",
-          program);
+  fprintf(
+      stderr,
+      "Usage: %s -m MODEL.cvimodel [-i IN.npz] [-o OUT.npz] [options]\n"
+      "  -m, --model FILE       the model\n"
+      "  -i, --input FILE       .npz with arrays of the types of the inputs (np.savez), or the\n"
+      "                         bytes of all inputs one after the other\n"
+      "  -o, --output FILE      .npz for the outputs, in their own types (bf16 as uint16)\n"
+      "  -r, --reference FILE   .npz to compare the outputs with\n"
+      "  -t, --tolerance C,R,E  least cosine, correlation, euclidean similarity (0.99,0.99,0.90)\n"
+      "  -c, --count N          runs (1)\n"
+      "  -s, --program N        program of the file (0)\n"
+      "  --dump-all-tensors     every tensor that keeps its bytes, not the outputs\n"
+      "  --load-from-memory     read the file first, register the bytes\n"
+      "  --enable-timer         print the times of a single run too\n",
+      program);
   return false;
 }
 
@@ -42,12 +50,16 @@ static bool parse_number(const char *text, int low, int *out) {
 }
 
 static bool parse(Arguments *a, int argc, char **argv) {
-  *a = (Arguments){.count = 1};
+  *a = (Arguments){.count = 1, .tolerance = {0.99, 0.99, 0.90}};
   for (int i = 1; i < argc; i++) {
     const char *word = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
     bool good = value != NULL;
     if (!strcmp(word, "--dump-all-tensors")) {
       a->all = true;
+      continue;
+    }
+    if (!strcmp(word, "--load-from-memory")) {
+      a->from_memory = true;
       continue;
     }
     if (!strcmp(word, "--enable-timer")) {
@@ -60,6 +72,10 @@ static bool parse(Arguments *a, int argc, char **argv) {
       a->input = value;
     else if (good && is(word, "-o", "--output"))
       a->output = value;
+    else if (good && is(word, "-r", "--reference"))
+      a->reference = value;
+    else if (good && is(word, "-t", "--tolerance"))
+      good = parse_tolerance(value, &a->tolerance);
     else if (good && is(word, "-c", "--count"))
       good = parse_number(value, 1, &a->count);
     else if (good && is(word, "-s", "--program"))
@@ -86,7 +102,42 @@ static bool fill(CVI_TENSOR *t, const Array *a) {
   return true;
 }
 
+/* A whole file (malloc); NULL after a message. */
+static unsigned char *read_file(const char *path, size_t *size) {
+  FILE *f = fopen(path, "rb");
+  long end = f && !fseek(f, 0, SEEK_END) ? ftell(f) : -1;
+  unsigned char *data = end >= 0 ? malloc((size_t)end + 1) : NULL;
+  *size = end >= 0 ? (size_t)end : 0;
+  bool good = data && !fseek(f, 0, SEEK_SET) && fread(data, 1, *size, f) == *size;
+  if (f) fclose(f);
+  if (!good) {
+    fail("can not read %s", path);
+    free(data);
+    return NULL;
+  }
+  return data;
+}
+
+static bool fill_raw(const char *path, const unsigned char *data, size_t size, CVI_TENSOR *inputs,
+                     int32_t number) {
+  size_t need = 0;
+  for (int32_t i = 0; i < number; i++) need += inputs[i].mem_size;
+  if (need != size) return fail("%s has %zu bytes, the inputs take %zu", path, size, need);
+  for (int32_t i = 0; i < number; i++) {
+    memcpy(inputs[i].sys_mem, data, inputs[i].mem_size);
+    data += inputs[i].mem_size;
+  }
+  return true;
+}
+
 static bool fill_inputs(const char *path, CVI_TENSOR *inputs, int32_t number) {
+  size_t size;
+  unsigned char *data = read_file(path, &size);
+  if (!data) return false;
+  bool raw = size < 4 || memcmp(data, "PK", 2) != 0; /* a ZIP archive begins so */
+  bool filled = raw && fill_raw(path, data, size, inputs, number);
+  free(data);
+  if (raw) return filled;
   Npz npz;
   if (!npz_load(&npz, path)) return false;
   bool good = true, single = number == 1 && npz.count == 1;
@@ -125,14 +176,35 @@ static bool run(CVI_MODEL_HANDLE model, const Arguments *a) {
   code = forward_timed(model, inputs, ni, outputs, no, a->count, a->timer);
   if (code != CVI_RC_SUCCESS) return runtime_error("CVI_NN_Forward", code);
   printf("CVI_NN_Forward succeeded\n");
-  return !a->output || write_outputs(a->output, outputs, no);
+  if (a->output && !write_outputs(a->output, outputs, no)) return false;
+  Npz reference;
+  if (!a->reference) return true;
+  if (!npz_load(&reference, a->reference)) return false;
+  bool similar = compare_tensors(outputs, no, &reference, a->tolerance);
+  npz_free(&reference);
+  return similar;
+}
+
+static bool open_from_memory(const char *path, CVI_MODEL_HANDLE *model) {
+  size_t size;
+  unsigned char *data = read_file(path, &size);
+  if (!data) return false;
+  CVI_RC code = CVI_RC_INVALID_ARG;
+  if (size <= UINT32_MAX)
+    code = CVI_NN_RegisterModelFromBuffer((const int8_t *)data, (uint32_t)size, model);
+  free(data); /* the runtime keeps a copy */
+  if (code != CVI_RC_SUCCESS) return runtime_error("CVI_NN_RegisterModelFromBuffer", code);
+  printf("CVI_NN_RegisterModelFromBuffer succeeded\n");
+  return true;
 }
 
 int main(int argc, char **argv) {
   Arguments arguments;
   CVI_MODEL_HANDLE model = NULL;
   if (!parse(&arguments, argc, argv)) return 255;
-  if (!open_model(arguments.model, &model)) return 1;
+  bool open = arguments.from_memory ? open_from_memory(arguments.model, &model)
+                                    : open_model(arguments.model, &model);
+  if (!open) return 1;
   bool good = run(model, &arguments);
   return close_model(model) && good ? 0 : 1;
 }

@@ -172,6 +172,37 @@ def test_model_runner(run: Run, vendor_dir: Path, tmp_path: Path, chip: str) -> 
         assert run("model_runner", *common, "-i", tmp_path / "cut.npz").returncode == 1
 
 
+def test_model_runner_compares(run: Run, vendor_dir: Path, tmp_path: Path) -> None:
+    """Raw bytes in, a model from memory, similarities (cli.md sections 9 and 12)."""
+    with np.load(vendor_dir / "tiny_resnet_in.npz") as arrays:
+        arrays["input"].tofile(tmp_path / "in.raw")
+    with np.load(vendor_dir / "tiny_resnet_cv181x_out.npz") as arrays:
+        wanted = arrays["output_Gemm_f32"]
+    rng = np.random.default_rng(0)
+    near = wanted + rng.normal(0, 0.02, wanted.shape).astype(np.float32) * np.abs(wanted).max()
+    np.savez(tmp_path / "near.npz", output_Gemm_f32=near)
+    np.savez(tmp_path / "far.npz", output_Gemm_f32=-wanted)
+    np.savez(tmp_path / "other.npz", something=wanted)
+    words = ("-m", vendor_dir / "tiny_resnet_cv181x.cvimodel", "-i", tmp_path / "in.raw")
+    done = run("model_runner", *words, "--load-from-memory", "-r", tmp_path / "near.npz")
+    assert done.returncode == 0 and "Compare Pass." in done.stdout, done.stdout
+    a, b = wanted.ravel().astype(float), near.ravel().astype(float)
+    cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    euclidean = 1 - np.linalg.norm(a - b) / (np.linalg.norm((a + b) / 2) + 1e-7)
+    assert (
+        f"cosine {cosine:.6f}, correlation {cosine:.6f}, euclidean {euclidean:.6f}" in done.stdout
+    )
+    done = run("model_runner", *words, "-r", tmp_path / "near.npz", "-t", "0.9,0.9,0.9999")
+    assert done.returncode == 1 and "Compare result: 0/1 passed." in done.stdout
+    for name in ("far", "other"):
+        assert run("model_runner", *words, "-r", tmp_path / f"{name}.npz").returncode == 1
+    for text in ("1,2,3,4", "1,2,", "x", ""):
+        assert run("model_runner", *words, "-t", text).returncode == 255
+    (tmp_path / "in.raw").write_bytes(bytes(7))
+    done = run("model_runner", *words)
+    assert done.returncode == 1 and "7 bytes" in done.stderr
+
+
 def test_model_runner_dumps_every_tensor(run: Run, vendor_dir: Path, tmp_path: Path) -> None:
     words = ("-m", model(vendor_dir), "-o", tmp_path / "all.npz", "--dump-all-tensors")
     assert run("model_runner", *words).returncode == 0
