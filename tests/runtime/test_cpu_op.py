@@ -59,3 +59,14 @@ def test_vendor(name, oracle):
             np.testing.assert_allclose(got, expected, rtol=2e-6, atol=2e-6)
         else:
             assert got.tobytes() == expected.tobytes()
+
+
+def test_deform_im2col_without_output_positions():
+    """2^30 taps over nothing: an error, not minutes of empty loops (found by fuzzing)."""
+    arguments = {"kernel_h": 1 << 15, "kernel_w": 1 << 15, "deform_group": 1}
+    arguments |= {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1}
+    arguments |= {"padding_t": 0, "padding_l": 0}
+    x = np.zeros((1, 1, 4, 4), np.float32)
+    data = b.cpu_model("deform_im2col", arguments, [x, x, x], [((1, 1, 4, 4), "fp32")])
+    with pytest.raises(cvi_nn.CviError, match="does not fit"):
+        cvi_nn.Model(data).forward([x, x, x])

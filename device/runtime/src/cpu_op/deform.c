@@ -57,6 +57,9 @@ static CVI_RC check(cpu_call *call, state *s, uint32_t offsets, uint32_t mask) {
   s->mask = &call->in[mask];
   uint64_t taps = (uint64_t)s->kh * (uint64_t)s->kw; /* <= 2^30 */
   uint64_t area = (uint64_t)s->oh * s->ow;
+  if (area == 0) { /* nothing to compute, and no tensor that bounds the taps */
+    return cpu_fail(call, "kernel %d x %d does not fit %d x %d", s->kh, s->kw, in[2], in[3]);
+  }
   if (taps * (uint64_t)s->groups > INT32_MAX || area > INT32_MAX ||
       taps * (uint64_t)in[1] > INT32_MAX) {
     return cpu_fail(call, "output of %zu x %zu with %llu taps", s->oh, s->ow,
