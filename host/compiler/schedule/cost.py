@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .plan import Plan
-from .program import Backend, Buffer, Compute, Load, Region, Step, Tile, WeightSlice
+from .program import Backend, Buffer, Compute, Load, Region, Step, Tile, WeightSlice, step_buffers
 from .regions import split
 from .steps import StepBuilder
 
@@ -41,7 +41,7 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
         > backend.max_dim
     ):
         return None
-    constants = {b for b in builder.resident.values()}
+    constants = set(builder.resident.values())
     live = _live(steps, constants)
     plan.peak = max(live) + sum(b.size for b in constants)
     if plan.peak > limit:
@@ -107,19 +107,13 @@ def largest(size: int, parts: int) -> int:
 def _live(steps: list[Step], constants: set[Buffer]) -> list[int]:
     """Bytes in use during each step, constants of the whole group left out."""
     live = [0] * len(steps)
-    seen: set[Buffer] = set()
-    for s in steps:
-        for b in (
-            *(load.buffer for load in s.loads),
-            *((s.compute.out.buffer,) if s.compute else ()),
-        ):
-            if b in seen or b in constants:
-                continue
-            seen.add(b)
-            for t in range(b.first, b.last + 1):
-                live[t] += b.size
-            for t in range(b.first, b.temp_last + 1 if b.temp else b.first):
-                live[t] += b.temp
+    for b in step_buffers(steps):
+        if b in constants:
+            continue
+        for t in range(b.first, b.last + 1):
+            live[t] += b.size
+        for t in range(b.first, b.temp_last + 1 if b.temp else b.first):
+            live[t] += b.temp
     return live
 
 
@@ -199,6 +193,5 @@ def _simulate(
                 tdma = max(tdma, tiu) + time
         tiu = max(tiu, done[t]) + compute[t % m]
         if t % m == m - 1:
-            ends.append(max(tiu, 0.0))
-    ends[-1] = max(tiu, ends[-1])
+            ends.append(tiu)
     return ends

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .layers import Tensor
-from .program import Buffer, Compute, Load, Step, Store, Tile
+from .program import Buffer, Compute, Load, Step, Store, Tile, step_buffers
 from .timeline import group_time
 
 LOOKAHEAD = 24  # how many steps before its use a load may be issued
@@ -156,17 +156,6 @@ def _gaps(taken: list[Interval], size: int, need: int) -> list[Interval]:
     if size - low >= need:
         out.append((low, size))
     return out
-
-
-def step_buffers(steps: list[Step]) -> list[Buffer]:
-    """The buffers of the steps in order of first use."""
-    found: dict[Buffer, None] = {}
-    for s in steps:
-        for load in s.loads:
-            found[load.buffer] = None
-        if s.compute is not None:
-            found[s.compute.out.buffer] = None
-    return list(found)
 
 
 @dataclass(frozen=True)

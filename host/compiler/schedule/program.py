@@ -150,6 +150,17 @@ class Step:
     group: int = 0
 
 
+def step_buffers(steps: list[Step]) -> list[Buffer]:
+    """The buffers of the steps in order of first use."""
+    found: dict[Buffer, None] = {}
+    for s in steps:
+        for load in s.loads:
+            found[load.buffer] = None
+        if s.compute is not None:
+            found[s.compute.out.buffer] = None
+    return list(found)
+
+
 @dataclass
 class Program:
     """actions: loads, computations and stores in the order in which the engines get them."""

@@ -8,9 +8,9 @@ from ..errors import InternalError
 from ..ir import Graph
 from .layers import Layer, build_layers
 from .lead import set_lead
-from .local import LocalMemory, NoSpaceError, place_group, serialise, step_buffers
+from .local import LocalMemory, NoSpaceError, place_group, serialise
 from .plan import Plan
-from .program import Backend, Program, Step
+from .program import Backend, Program, Step, step_buffers
 from .search import Search
 from .steps import StepBuilder
 

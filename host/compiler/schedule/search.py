@@ -151,11 +151,11 @@ class Search:
             return Plan(group, tiles=(0, 0, 0))
         key = (tuple(signature(layer) for layer in group), links(group), limit)
         if key not in self.cache:
-            self.cache[key] = self.best_of(self.candidates(group, limit), limit)
+            self.cache[key] = self.best_of(self.candidates(group, limit))
         found = self.cache[key]
         return None if found is None else transfer(found, group)
 
-    def best_of(self, plans: Iterator[Plan | None], limit: float) -> Plan | None:
+    def best_of(self, plans: Iterator[Plan | None]) -> Plan | None:
         best = None
         for p in plans:
             if p is not None and (best is None or p.cycles < best.cycles):
@@ -255,7 +255,6 @@ class Search:
             parts = -(-units // cut) if cut else 1
             if parts == 1 and cut:
                 continue
-            misses: set = set()
             for tiles in self.tilings(quick, part):
                 one = tiles == (1, 1, 1)
                 for outer in (False,) if one or not part else (False, True):
@@ -263,7 +262,6 @@ class Search:
                         g = quick.look(tiles, part, parts, outer, stream)
                         if g.peak > limit:
                             continue
-                        misses.add((outer, stream))
                         if stream and max(quick.blobs) <= stream:
                             continue
                         yield g.time, partial(self.make, group, tiles, part, outer, stream)

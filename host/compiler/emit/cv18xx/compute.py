@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import InternalError, UnsupportedError
 from ...schedule.layers import Layer
-from ...schedule.program import Compute, Region, Tile
+from ...schedule.program import Compute, Region
 from ...schedule.regions import Interval, needed, reach
 from ...schedule.regions import pads as interval_pads
 from .boundary import quantize
@@ -341,7 +341,3 @@ KINDS: dict[str, Callable[[Emitter, Compute], None]] = {
     "dequantize": dequantize,
     "softmax": softmax,
 }
-
-
-def tile_operand(tile: Tile, e: Emitter) -> Operand:
-    return operand(tile, tile.region, e.chip)
