@@ -41,14 +41,17 @@ def model_cost(model: cvimodel.Model) -> dict[str, Any]:
     weights = next((s.contents() for s in model.sections if s.kind == "weight"), b"")
     program = model.programs[0]
     costs: list[StreamCost] = []
-    minimum = len(weights)
+    read: set[str] = set()
+    written: set[str] = set()
     for routine in (r for r in program.routines if r.kind == "tpu"):
         section = sections[routine.section]
         if section.kind != "cmdbuf":
             raise UnsupportedError(f"routine {routine.section} carries a {section.kind}")
         costs.append(stream_cost(chip, isa.parse_stream(chip, section.contents()), weights))
-        names = [*routine.inputs, *routine.outputs]
-        minimum += sum(program.tensor(n).dense_bytes for n in names)
+        read |= set(routine.inputs)
+        written |= set(routine.outputs)
+    ends = (read ^ written) | (written & set(program.outputs))
+    minimum = len(weights) + sum(program.tensor(n).dense_bytes for n in ends)
 
     def ms(cycles: list[float]) -> float:
         return round(sum(cycles) / chip.clock_hz * 1e3, 4)

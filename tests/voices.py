@@ -34,8 +34,9 @@ def simulate(model: bytes, arrays: Arrays) -> Arrays:
 def compiled(graph: Graph, chip: Chip, **options) -> tuple[Compiled, bytes]:
     """A graph compiled for a chip, and its file. The ids of its commands leave no race."""
     result = compile_graph(graph, chip, **options)
-    races = check_stream(chip, parse_stream(chip, result.stream))
-    assert not races, str(races[0])
+    for stream in result.streams:
+        races = check_stream(chip, parse_stream(chip, stream))
+        assert not races, str(races[0])
     return result, cvimodel.write(result.model)
 
 

@@ -43,3 +43,15 @@ def test_odd_graphs(vendor: Runner, name: str, chip: str) -> None:
         check(odd_graph(name, chip_named(chip)), chip_named(chip), simulate, vendor, opt=opt)
     with local_memory(2048):
         check(odd_graph(name, chip_named(chip)), chip_named(chip), simulate, vendor)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_several_streams(vendor: Runner, chip: str) -> None:
+    """Programs with more commands than a stream can number, made short."""
+    cut = 0
+    for number in range(6):
+        graph = random_graph(f"streams-{number}", chip_named(chip), layers=6)
+        with local_memory(8192 if number % 2 else None):
+            result = check(graph, chip_named(chip), simulate, vendor, max_commands=40)
+        cut += len(result.streams) - 1
+    assert cut >= 3

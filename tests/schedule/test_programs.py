@@ -70,7 +70,7 @@ def test_streams_have_no_races(chip: str) -> None:
     for number, opt in ((0, 1), (1, 2), (2, 3)):
         for size in (None, 8192):
             with local_memory(size):
-                stream = compile_graph(random_graph(f"race-{number}", c), c, opt=opt).stream
+                (stream,) = compile_graph(random_graph(f"race-{number}", c), c, opt=opt).streams
             found = check_stream(c, parse_stream(c, stream))
             assert not found, str(found[0])
 

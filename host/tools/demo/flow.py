@@ -137,17 +137,20 @@ class Demo:
     def _print_figures(self, done: api.Deployed, path: Path) -> None:
         model = done.compiled.model
         program = model.programs[0]
-        stream = next(s for s in model.sections if s.kind == "cmdbuf").contents()
+        streams = [s.contents() for s in model.sections if s.kind == "cmdbuf"]
         weights = next(s for s in model.sections if s.kind == "weight").contents()
-        cost = stream_cost(self.chip, parse_stream(self.chip, stream), weights)
-        moved = cost.ddr_read_bytes + cost.ddr_write_bytes
+        costs = [stream_cost(self.chip, parse_stream(self.chip, s), weights) for s in streams]
+        moved = sum(c.ddr_read_bytes + c.ddr_write_bytes for c in costs)
+        total = sum(c.ms(c.total_cycles) for c in costs)
+        computing = sum(c.ms(c.tiu_cycles) for c in costs)
+        moving = sum(c.ms(c.bounds.ddr_cycles) for c in costs)
         say(f"\n{path.name}: {path.stat().st_size / 1e6:.2f} MB (weights {len(weights) / 1e6:.2f}, "
-            f"commands {len(stream) / 1e6:.2f})")  # fmt: skip
+            f"commands {sum(map(len, streams)) / 1e6:.2f})")  # fmt: skip
         say(f"activation memory on the board: {program.shared_gmem / 1e6:.2f} MB shared, "
             f"{program.private_gmem / 1e6:.2f} MB private")  # fmt: skip
-        say(f"estimated on {self.chip.name}: {cost.ms(cost.total_cycles):.2f} ms per picture "
-            f"(computing {cost.ms(cost.tiu_cycles):.2f} ms, moving {moved / 1e6:.2f} MB "
-            f"{cost.ms(cost.bounds.ddr_cycles):.2f} ms at least)")  # fmt: skip
+        say(f"estimated on {self.chip.name}: {total:.2f} ms per picture "
+            f"(computing {computing:.2f} ms, moving {moved / 1e6:.2f} MB "
+            f"{moving:.2f} ms at least)")  # fmt: skip
 
     def _print_files(self, files: list[Path], mlir: Path, table: Path, keep: bool) -> None:
         say("\ntime of each stage:")

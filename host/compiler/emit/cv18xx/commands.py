@@ -45,8 +45,9 @@ class _Engine:
 
 
 class CommandList:
-    """Commands of one stream. Ranges of local memory are (first byte, end) of the lane-local
-    address."""
+    """Commands of one stream, which is good for at most MAX_ID commands per engine (`engines` count
+    on, so that streams.py sees where to cut). Ranges of local memory are (first byte, end) of the
+    lane-local address."""
 
     def __init__(self, chip: Chip):
         self.chip = chip
@@ -62,8 +63,6 @@ class CommandList:
                     f"local memory range {a}..{e} leaves the {self.chip.lane_bytes} bytes of a lane"
                 )
         mine.id += 1
-        if mine.id > MAX_ID:
-            raise InternalError(f"more than {MAX_ID} {engine} commands in one stream")
         mine.wait = max(mine.wait, other.needed(reads, writes))
         mine.note(reads, writes)
         return mine.id, mine.wait
@@ -74,8 +73,8 @@ class CommandList:
         fields |= {
             "cmd_en": 1,
             "cmd_id_en": 1,
-            "cmd_id_tpu": own,
-            "cmd_id_gdma": wait,
+            "cmd_id_tpu": own & MAX_ID,
+            "cmd_id_gdma": wait & MAX_ID,
             "layer_info": self.layer,
         }
         self.packets.append(packet(self.chip, "tiu", encode_tiu(self.chip.generation, fields)))
@@ -86,8 +85,8 @@ class CommandList:
         fields |= {
             "vld": 1,
             "bar_en": 1,
-            "cmd_id": own,
-            "wait_id_tpu": wait,
+            "cmd_id": own & MAX_ID,
+            "wait_id_tpu": wait & MAX_ID,
             "layer_ID": self.layer,
         }
         self.packets.append(packet(self.chip, "tdma", encode_tdma(fields)))

@@ -12,12 +12,12 @@ from ...format.weight_map import WeightMap, assign_weights
 from ...ir import Graph, Op
 from ...schedule.ddr import allocate
 from ...schedule.layers import LayerGraph, Tensor
-from ...schedule.program import Compute, Load, Program, WeightSlice
+from ...schedule.program import Load, Program, WeightSlice
 from ...schedule.schedule import schedule
 from .backend import Cv18xxBackend
-from .commands import CommandList
-from .compute import Emitter
-from .transfer import TABLE_KINDS, Places, load_tile, load_weights, store
+from .commands import MAX_ID
+from .streams import Emitted, emit_streams, weights_key
+from .transfer import TABLE_KINDS, Places
 from .weights import Segment, compressed, segments
 
 IO_NUMBERS = range(3, 8)
@@ -32,12 +32,13 @@ DTYPES = {
 
 @dataclass
 class Compiled:
-    """model: the file; program: the schedule behind it; weight_map: for --merge_weight."""
+    """model: the file; program: the schedule behind it; weight_map: for --merge_weight; streams:
+    the command streams of its TPU routines."""
 
     model: f.Model
     program: Program
     weight_map: WeightMap
-    stream: bytes
+    streams: list[bytes]
 
 
 def compile_graph(
@@ -49,21 +50,23 @@ def compile_graph(
     compress_weight: bool = True,
     compiler_version: str = "",
     build_time: str | None = None,
+    max_commands: int = MAX_ID,
 ) -> Compiled:
     """Compile a Tpu graph of this chip. weight_map: places of constants of an earlier file to
     share; compress_weight: store constants as streams that the TDMA decompresses, where that is
-    shorter.
+    shorter; max_commands: of one engine in a command stream, longer programs become several.
 
     Raises UnsupportedError, DoesNotFitError."""
     program = schedule(graph, Cv18xxBackend(chip), opt)
     offsets, weights, section, new_map = _constants(program, chip, weight_map, compress_weight)
-    places, shared, private = _places(graph, program)
-    stream = _emit(program, chip, places, offsets)
-    tensors = _tensors(graph, program, places)
-    routines = _routines(graph, program, stream)
+    emitted = emit_streams(
+        program.actions, chip, lambda x: _places(graph, program, x), offsets, max_commands
+    )
+    tensors = _tensors(graph, program, emitted.places)
+    routines = _routines(graph, program, emitted, tensors)
+    streams = [s.data for s in emitted.streams]
     sections = [f.Section("weight", "weight", section)]
-    if stream:
-        sections.append(f.Section("cmdbuf", "subfunc_0", stream))
+    sections += [f.Section("cmdbuf", _section(i), data) for i, data in enumerate(streams)]
     model = f.Model(
         name=graph.name,
         chip=chip.name,
@@ -76,20 +79,16 @@ def compile_graph(
                 [v.name for v in graph.outputs],
                 tensors,
                 routines,
-                shared_gmem=shared,
-                private_gmem=private,
+                shared_gmem=emitted.shared,
+                private_gmem=emitted.private,
             )
         ],
         sections=sections,
     )
-    return Compiled(model, program, new_map, stream)
+    return Compiled(model, program, new_map, streams)
 
 
 # ---- constants
-def _key(piece: WeightSlice) -> tuple:
-    return (piece.layer, piece.oc, piece.ic)
-
-
 def _constants(
     program: Program, chip: Chip, known: WeightMap | None, compress: bool
 ) -> tuple[dict, list[f.Weight], bytes, WeightMap]:
@@ -98,7 +97,7 @@ def _constants(
     slices: dict[tuple, WeightSlice] = {}
     for action in program.actions:
         if isinstance(action, Load) and action.weights is not None:
-            slices.setdefault(_key(action.weights), action.weights)
+            slices.setdefault(weights_key(action), action.weights)
     items: list[tuple[str, bytes]] = []
     parts: dict[tuple, list[tuple[str, Segment]]] = {}
     for key, piece in slices.items():
@@ -124,9 +123,10 @@ def _constants(
 
 
 # ---- DDR
-def _places(graph: Graph, program: Program) -> tuple[Places, int, int]:
+def _places(graph: Graph, program: Program, lasting: bool) -> tuple[Places, int, int]:
     """(places of all roots, shared bytes, private bytes): io buffers while there are numbers, int8
-    copies of float inputs in private memory, everything between groups in shared memory."""
+    copies of float inputs in private memory, everything between groups in shared memory, or, if it
+    must outlast a routine, in private memory."""
     layers = program.graph
     places, private = Places(), 0
     numbers = iter(IO_NUMBERS)
@@ -152,28 +152,11 @@ def _places(graph: Graph, program: Program) -> tuple[Places, int, int]:
         root = layers.tensor(v).root
         if root not in places.roots:
             put_private(root)
-    offsets, shared = allocate(layers, program.groups, set(places.roots))
+    offsets, scratch = allocate(layers, program.groups, set(places.roots))
+    base, start = (f.PRIVATE, private) if lasting else (f.SHARED, 0)
     for t, offset in offsets.items():
-        places.roots[t] = (f.SHARED, offset)
-    return places, shared, private
-
-
-def _emit(program: Program, chip: Chip, places: Places, offsets: dict) -> bytes:
-    """The command stream of all actions."""
-    commands = CommandList(chip)
-    e = Emitter(commands)
-    for action in program.actions:
-        if isinstance(action, Compute):
-            commands.layer = action.layer.index & 0xFFFF
-            e.compute(action)
-        elif isinstance(action, Load):
-            if action.weights is not None:
-                load_weights(e, action, offsets[_key(action.weights)])
-            else:
-                load_tile(e, action, places)
-        else:
-            store(e, action, places)
-    return commands.stream()
+        places.roots[t] = (base, start + offset)
+    return (places, 0, private + scratch) if lasting else (places, scratch, private)
 
 
 # ---- file tables
@@ -218,16 +201,23 @@ def _tensors(graph: Graph, program: Program, places: Places) -> list[f.Tensor]:
 
 
 def _mark_overwritten(tensors: list[f.Tensor], io: set[str], program: Program) -> None:
-    """Tensors in shared memory whose bytes a later tensor reuses do not keep their value."""
-    shared = [t for t in tensors if f.selector(t.offset) == f.SHARED and t.name not in io]
-    for i, t in enumerate(shared):
+    """Tensors whose bytes a later tensor reuses do not keep their value."""
+    reused = (f.SHARED, f.PRIVATE)
+    own = [t for t in tensors if f.selector(t.offset) in reused and t.name not in io]
+    for i, t in enumerate(own):
         a, b = t.offset, t.offset + t.dense_bytes
-        t.overwrote = any(o.offset < b and o.offset + o.dense_bytes > a for o in shared[i + 1 :])
+        t.overwrote = any(o.offset < b and o.offset + o.dense_bytes > a for o in own[i + 1 :])
 
 
-def _routines(graph: Graph, program: Program, stream: bytes) -> list[f.Routine]:
-    """The CPU quantisation of float inputs, one TPU routine (none without commands: the vendor's
-    runtime refuses an empty stream), the CPU conversion of outputs to float."""
+def _section(number: int) -> str:
+    return f"subfunc_{number}"
+
+
+def _routines(
+    graph: Graph, program: Program, emitted: Emitted, tensors: list[f.Tensor]
+) -> list[f.Routine]:
+    """The CPU quantisation of float inputs, one TPU routine per stream (none without commands: the
+    vendor's runtime refuses an empty stream), the CPU conversion of outputs to float."""
     layers, routines = program.graph, []
     for op in layers.cpu_ops:
         routines.append(
@@ -239,13 +229,29 @@ def _routines(graph: Graph, program: Program, stream: bytes) -> list[f.Routine]:
     after = {op.name: layers.tensor(next(op.inputs())).name for op in layers.cpu_after}
     inputs = [before.get(v.name, v.name) for v in graph.inputs]
     outputs = [after.get(v.name, v.name) for v in graph.outputs]
-    if stream:
-        routines.append(f.Routine("tpu", inputs, outputs, section="subfunc_0"))
+    if len(emitted.streams) == 1:
+        routines.append(f.Routine("tpu", inputs, outputs, section=_section(0)))
+    elif emitted.streams:
+        known = {t.name for t in tensors}
+        roots = {t.name: t.root for t in layers.tensors}
+        roots |= {v.name: layers.tensor(v).root for v in graph.outputs}
+        routines += _chain(emitted, {n: root for n, root in roots.items() if n in known})
     for op in layers.cpu_after:
         routines.append(
             _quant(layers, op, {"from": "INT8", "scale": float(op.attrs["scale"]), "to": "NONE"})
         )
     return routines
+
+
+def _chain(emitted: Emitted, roots: dict[str, Tensor]) -> list[f.Routine]:
+    """One TPU routine per stream: its inputs are the tensors of the file that it reads but does not
+    make itself, its outputs those that it makes."""
+    found = []
+    for number, stream in enumerate(emitted.streams):
+        reads = [n for n, root in roots.items() if root in stream.reads - stream.writes]
+        writes = [n for n, root in roots.items() if root in stream.writes]
+        found.append(f.Routine("tpu", reads, writes, section=_section(number)))
+    return found
 
 
 def _quant(layers: LayerGraph, op: Op, args: dict[str, f.Argument]) -> f.Routine:
