@@ -48,10 +48,17 @@ static double element(const Array *a, size_t i, bool bf16) {
   return sign ? (double)v.i32 : (double)v.bits;
 }
 
-static Similarity similarity(const Array *a, const Array *b, size_t count, bool bf16) {
+/* What one step of the tensor is worth beside a floating-point reference (formats/cvimodel.md
+ * section 7.1). */
+static double step_of(const CVI_TENSOR *t, bool input) {
+  bool quantised = (t->fmt == CVI_FMT_INT8 || t->fmt == CVI_FMT_UINT8) && t->qscale != 0;
+  return !quantised ? 1 : input ? 1 / (double)t->qscale : (double)t->qscale;
+}
+
+static Similarity similarity(const Array *a, const Array *b, size_t count, bool bf16, double step) {
   double ab = 0, aa = 0, bb = 0, difference = 0, middle = 0;
   for (size_t i = 0; i < count; i++) {
-    double x = element(a, i, bf16), y = element(b, i, bf16);
+    double x = element(a, i, bf16) * step, y = element(b, i, bf16);
     ab += x * y;
     aa += x * x;
     bb += y * y;
@@ -62,19 +69,21 @@ static Similarity similarity(const Array *a, const Array *b, size_t count, bool 
   return (Similarity){cosine, cosine, 1 - sqrt(difference) / (sqrt(middle) + 1e-7)};
 }
 
-static bool compare_one(const CVI_TENSOR *tensor, const Npz *reference, Similarity limits) {
+static bool compare_one(const CVI_TENSOR *tensor, bool input, const Npz *reference,
+                        Similarity limits) {
   const Array *b = npz_find(reference, tensor->name);
   Array a;
   if (!b || !tensor_array(&a, tensor)) {
     printf("[Error] %s: no reference\n", tensor->name);
     return false;
   }
-  if (b->size > 8 || b->size == 0 || b->bytes / b->size != tensor->count) {
-    printf("[Error] %s: %zu elements, the reference has %zu\n", tensor->name, tensor->count,
+  if (b->size > 8 || b->size == 0 || b->bytes / b->size != a.bytes / a.size) {
+    printf("[Error] %s: %zu elements, the reference has %zu\n", tensor->name, a.bytes / a.size,
            b->size ? b->bytes / b->size : 0);
     return false;
   }
-  Similarity s = similarity(&a, b, tensor->count, tensor->fmt == CVI_FMT_BF16);
+  double step = b->kind == 'f' ? step_of(tensor, input) : 1;
+  Similarity s = similarity(&a, b, a.bytes / a.size, tensor->fmt == CVI_FMT_BF16, step);
   bool pass = s.cosine >= limits.cosine && s.correlation >= limits.correlation &&
               s.euclidean >= limits.euclidean;
   printf("[%s] %s: cosine %.6f, correlation %.6f, euclidean %.6f\n", pass ? "Pass" : "Error",
@@ -82,10 +91,19 @@ static bool compare_one(const CVI_TENSOR *tensor, const Npz *reference, Similari
   return pass;
 }
 
-bool compare_tensors(const CVI_TENSOR *tensors, int32_t number, const Npz *reference,
-                     Similarity limits) {
+static bool is_among(const CVI_TENSOR *tensor, CVI_TENSOR *inputs, int32_t number) {
+  for (int32_t i = 0; i < number; i++)
+    if (!strcmp(inputs[i].name, tensor->name)) return true;
+  return false;
+}
+
+bool compare_tensors(const CVI_TENSOR *tensors, int32_t number, CVI_TENSOR *inputs,
+                     int32_t input_number, const Npz *reference, Similarity limits) {
   int32_t passed = 0;
-  for (int32_t i = 0; i < number; i++) passed += compare_one(&tensors[i], reference, limits);
+  for (int32_t i = 0; i < number; i++) {
+    bool input = is_among(&tensors[i], inputs, input_number);
+    passed += compare_one(&tensors[i], input, reference, limits);
+  }
   if (passed == number)
     printf("Compare Pass.\n");
   else

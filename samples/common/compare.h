@@ -13,8 +13,9 @@ typedef struct {
 bool parse_tolerance(const char *text, Similarity *limits);
 
 /* Print a line per tensor, Pass or Error, and the summary; true if every tensor passes. A tensor
- * without a reference fails. */
-bool compare_tensors(const CVI_TENSOR *tensors, int32_t number, const Npz *reference,
-                     Similarity limits);
+ * without a reference fails. int8 and uint8 tensors are dequantised beside a floating-point
+ * reference; `inputs` tells which of the tensors are inputs of the model. */
+bool compare_tensors(const CVI_TENSOR *tensors, int32_t number, CVI_TENSOR *inputs,
+                     int32_t input_number, const Npz *reference, Similarity limits);
 
 #endif

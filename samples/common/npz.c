@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "inflate.h"
 #include "message.h"
 
 #define LOCAL 0x04034B50u
@@ -26,6 +27,19 @@ static uint64_t number(View v, size_t at, size_t bytes) {
   return value;
 }
 
+static uint32_t crc32_of(const uint8_t *data, size_t size) {
+  static uint32_t table[256];
+  if (!table[1])
+    for (uint32_t i = 0; i < 256; i++) {
+      uint32_t c = i;
+      for (int k = 0; k < 8; k++) c = c & 1 ? 0xEDB88320u ^ c >> 1 : c >> 1;
+      table[i] = c;
+    }
+  uint32_t crc = 0xFFFFFFFFu;
+  for (size_t i = 0; i < size; i++) crc = table[(crc ^ data[i]) & 0xFF] ^ crc >> 8;
+  return ~crc;
+}
+
 void npz_free(Npz *npz) {
   for (size_t i = 0; i < npz->count; i++) {
     free(npz->members[i].name);
@@ -43,28 +57,53 @@ const Array *npz_find(const Npz *npz, const char *name) {
 
 /* ---- reading */
 
+/* The plain bytes of a member: a copy of `stored`, inflated if it is compressed (malloc). NULL:
+ * damaged or no memory. */
+static uint8_t *plain_bytes(const uint8_t *stored, size_t stored_size, size_t size, bool deflated) {
+  if (deflated ? size / 1032 > stored_size : size != stored_size) return NULL;
+  uint8_t *plain = malloc(size ? size : 1);
+  if (plain && !deflated) memcpy(plain, stored, size);
+  if (plain && deflated && !inflate_bytes(stored, stored_size, plain, size)) {
+    free(plain);
+    return NULL;
+  }
+  return plain;
+}
+
+/* The data of the entry at `at` of the central directory (malloc), NULL after a message. */
+static uint8_t *member_data(View v, size_t at, size_t *size, const char *path) {
+  size_t local = number(v, at + 42, 4), stored = number(v, at + 20, 4);
+  uint64_t method = number(v, at + 10, 2);
+  size_t begin = local + 30 + number(v, local + 26, 2) + number(v, local + 28, 2);
+  *size = number(v, at + 24, 4);
+  uint8_t *plain = NULL;
+  if (method != 0 && method != 8)
+    return fail("%s: compressed by method %d: write it with np.savez", path, (int)method), NULL;
+  if (*size <= FILE_MAX && begin <= v.size && stored <= v.size - begin)
+    plain = plain_bytes(v.data + begin, stored, *size, method == 8);
+  if (plain && crc32_of(plain, *size) == number(v, at + 16, 4)) return plain;
+  free(plain);
+  return fail("%s: damaged archive", path), NULL;
+}
+
 /* One entry of the central directory at `at`; its length, or 0 after a message. */
 static size_t read_member(Npz *npz, View v, size_t at, const char *path) {
   size_t name_length = number(v, at + 28, 2), extra = number(v, at + 30, 2);
-  size_t comment = number(v, at + 32, 2), local = number(v, at + 42, 4);
-  uint64_t method = number(v, at + 10, 2), size = number(v, at + 24, 4);
-  if (number(v, at, 4) != CENTRAL || at + 46 + name_length > v.size || number(v, local, 4) != LOCAL)
+  size_t comment = number(v, at + 32, 2), local = number(v, at + 42, 4), size;
+  if (number(v, at, 4) != CENTRAL || at + 46 + name_length > v.size || name_length < 5 ||
+      number(v, local, 4) != LOCAL)
     return fail("%s: damaged archive", path), 0;
-  const char *name = (const char *)v.data + at + 46;
-  if (method)
-    return fail("%s: %.*s is compressed: write it with np.savez", path, (int)name_length, name), 0;
-  size_t begin = local + 30 + number(v, local + 26, 2) + number(v, local + 28, 2);
-  if (size == 0xFFFFFFFF || begin > v.size || size > v.size - begin || name_length < 5)
-    return fail("%s: damaged archive", path), 0;
+  uint8_t *data = member_data(v, at, &size, path);
+  if (!data) return 0;
   Member *m = &npz->members[npz->count];
   m->name = calloc(1, name_length + 1);
-  if (!m->name) return fail("%s: no memory", path), 0;
-  memcpy(m->name, name, name_length);
+  if (!m->name) return free(data), fail("%s: no memory", path), 0;
+  memcpy(m->name, v.data + at + 46, name_length);
   npz->count++;
   if (strcmp(m->name + name_length - 4, ".npy") == 0) m->name[name_length - 4] = 0;
-  return npy_parse(&m->array, v.data + begin, (size_t)size, m->name)
-             ? 46 + name_length + extra + comment
-             : 0;
+  bool good = npy_parse(&m->array, data, size, m->name);
+  free(data);
+  return good ? 46 + name_length + extra + comment : 0;
 }
 
 static bool read_archive(Npz *npz, View v, const char *path) {
@@ -100,19 +139,6 @@ bool npz_load(Npz *npz, const char *path) {
 }
 
 /* ---- writing */
-
-static uint32_t crc32_of(const uint8_t *data, size_t size) {
-  static uint32_t table[256];
-  if (!table[1])
-    for (uint32_t i = 0; i < 256; i++) {
-      uint32_t c = i;
-      for (int k = 0; k < 8; k++) c = c & 1 ? 0xEDB88320u ^ c >> 1 : c >> 1;
-      table[i] = c;
-    }
-  uint32_t crc = 0xFFFFFFFFu;
-  for (size_t i = 0; i < size; i++) crc = table[(crc ^ data[i]) & 0xFF] ^ crc >> 8;
-  return ~crc;
-}
 
 static void put(FILE *file, uint64_t value, int bytes) {
   for (int i = 0; i < bytes; i++) fputc(i < 8 ? (int)(value >> 8 * i & 0xFF) : 0, file);

@@ -74,6 +74,7 @@ bool tensor_array(Array *array, const CVI_TENSOR *t) {
   *array = (Array){types[t->fmt].kind, types[t->fmt].size, 4, {0}, 0, t->sys_mem};
   for (int i = 0; i < 4; i++) array->shape[i] = (size_t)t->shape.dim[i];
   array->bytes = t->count * array->size;
+  if (t->aligned) *array = (Array){'u', 1, 1, {t->mem_size}, t->mem_size, t->sys_mem};
   return true;
 }
 

@@ -11,8 +11,8 @@ void print_tensors(const char *label, const CVI_TENSOR *tensors, int32_t number)
 /* Element `i` as a real number: int8 and uint8 are multiplied by qscale. */
 float tensor_value(const CVI_TENSOR *tensor, size_t i);
 
-/* A view of a tensor's memory with its own type (bf16 as uint16) and four axes. False after a
- * message: unknown data type. */
+/* A view of a tensor's memory with its own type (bf16 as uint16) and four axes; of an aligned
+ * tensor (padded image rows) its bytes. False after a message: unknown data type. */
 bool tensor_array(Array *array, const CVI_TENSOR *tensor);
 
 /* Write a tensor as .npy with its own type (bf16 as uint16). False after a message. */

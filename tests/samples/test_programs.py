@@ -12,6 +12,7 @@ from typing import Any
 import cvi_nn
 import numpy as np
 import pytest
+from runtime import builder as b
 from samples.build import program
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -162,14 +163,24 @@ def test_model_runner(run: Run, vendor_dir: Path, tmp_path: Path, chip: str) -> 
         np.load(tmp_path / "out.npz") as got,
         np.load(vendor_dir / f"tiny_mobilenet_{chip}_out.npz") as wanted,
     ):
+        want = wanted["output_Gemm_f32"].ravel()
         assert got.files == ["output_Gemm_f32"]
-        assert np.array_equal(got["output_Gemm_f32"].ravel(), wanted["output_Gemm_f32"].ravel())
+        assert np.array_equal(got["output_Gemm_f32"].ravel(), want)
     done = run("model_runner", *common, "-i", tmp_path / "small.npz")
-    assert done.returncode == 1 and "np.savez" in done.stderr
-    data = (tmp_path / "in.npz").read_bytes()
-    for k in (0, 1, 30, len(data) // 2, len(data) - 1):
-        (tmp_path / "cut.npz").write_bytes(data[:k])
-        assert run("model_runner", *common, "-i", tmp_path / "cut.npz").returncode == 1
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "out.npz") as again:
+        assert np.array_equal(again["output_Gemm_f32"].ravel(), want)
+    for name in ("in.npz", "small.npz"):
+        data = (tmp_path / name).read_bytes()
+        for k in (0, 1, 30, len(data) // 2, len(data) - 1):
+            (tmp_path / "cut.npz").write_bytes(data[:k])
+            assert run("model_runner", *common, "-i", tmp_path / "cut.npz").returncode == 1
+        middle = len(data) // 2
+        (tmp_path / "cut.npz").write_bytes(
+            data[:middle] + bytes([data[middle] ^ 8]) + data[middle + 1 :]
+        )
+        done = run("model_runner", *common, "-i", tmp_path / "cut.npz")
+        assert done.returncode == 1 and "damaged archive" in done.stderr
 
 
 def test_model_runner_compares(run: Run, vendor_dir: Path, tmp_path: Path) -> None:
@@ -208,3 +219,96 @@ def test_model_runner_dumps_every_tensor(run: Run, vendor_dir: Path, tmp_path: P
     assert run("model_runner", *words).returncode == 0
     with np.load(tmp_path / "all.npz") as got:
         assert len(got.files) > 2 and {"input", "output_Gemm_f32"} < set(got.files)
+
+
+def copies(shape: list[int], dtype: str, qscale: float, batches: tuple[int, ...] = (1,)) -> bytes:
+    """Programs that copy `x` to `y`; the scale of an input is the reciprocal of an output's."""
+    programs, sections = [], []
+    for batch in batches:
+        full = [batch, *shape[1:]]
+        size = int(np.prod(full)) * np.dtype(b.NUMPY[dtype]).itemsize
+        tensors = [
+            b.Tensor("x", full, dtype, b.io(3), qscale),
+            b.Tensor("y", full, dtype, b.io(4), 1 / qscale),
+        ]
+        routine = b.Routine(["x"], ["y"], section=f"run{batch}")
+        programs.append(b.Program(["x"], ["y"], tensors, [routine]))
+        stream = b.copy_command("cv181x", (3, 0), (4, 0), size)
+        sections.append(b.Section(1, f"run{batch}", stream))
+    return b.Model(programs, sections).write()
+
+
+def test_model_runner_takes_floats(run: Run, tmp_path: Path) -> None:
+    """Rounded half away from zero and clamped; compared as real values (cli.md section 9)."""
+    x = np.array([0.5, -0.5, 1.25, 63.6, -64.3, 100, -100, np.nan])
+    expected = {
+        "int8": [1, -1, 3, 127, -128, 127, -128, 0],
+        "uint8": [1, 0, 3, 127, 0, 200, 0, 0],
+        "bf16": [int(v) >> 16 for v in x.astype(np.float32).view(np.uint32)],
+        "fp32": x.astype(np.float32).tolist(),
+    }
+    for dtype, want in expected.items():
+        (tmp_path / "m").write_bytes(copies([1, 1, 2, 4], dtype, 2.0))
+        for kind in (np.float32, np.float64):
+            np.savez(tmp_path / "in.npz", anything=x.astype(kind).reshape(1, 1, 2, 4))
+            words = ("-m", tmp_path / "m", "-i", tmp_path / "in.npz", "-o", tmp_path / "out.npz")
+            done = run("model_runner", *words)
+            assert done.returncode == 0, done.stderr
+            with np.load(tmp_path / "out.npz") as out:
+                assert out["y"].dtype == b.NUMPY[dtype]
+                np.testing.assert_array_equal(out["y"].ravel(), want)
+    (tmp_path / "m").write_bytes(copies([1, 1, 2, 4], "int8", 2.0))
+    np.savez(tmp_path / "in.npz", x=np.arange(-4, 4, dtype=np.float32))
+    both = np.arange(-4, 4, dtype=np.float32)
+    np.savez(tmp_path / "ref.npz", x=both, y=both)
+    words = ("-m", tmp_path / "m", "-i", tmp_path / "in.npz", "-r", tmp_path / "ref.npz")
+    done = run("model_runner", *words, "-t", "0.9999,0.9999,0.9999", "--dump-all-tensors")
+    assert done.returncode == 0 and done.stdout.count("[Pass]") == 2, done.stdout
+    for bad in (np.arange(8, dtype=np.int16), np.zeros(7, np.float32), np.zeros(8, np.float16)):
+        np.savez(tmp_path / "in.npz", x=bad)
+        done = run("model_runner", *words)
+        assert done.returncode == 1 and "input x takes 8 elements" in done.stderr
+
+
+def test_model_runner_chooses_a_program(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    path.write_bytes(copies([1, 1, 1, 8], "int8", 1.0, (1, 4)))
+    shapes = {(): 1, ("-b", 4): 4, ("-b", 1): 1, ("-s", 1): 4, ("--program", 1, "--batch", 4): 4}
+    for words, batch in shapes.items():
+        done = run("model_runner", "-m", path, *words)
+        assert done.returncode == 0 and f"[0] x, shape ({batch},1,1,8)" in done.stdout, words
+        assert done.stderr == ""
+    for words, text in (
+        (("-b", 2), "no program for batch 2"),
+        (("-b", 1, "-s", 1), "program 1 is for batch 4"),
+        (("-s", 2), "program 2, the file has 2"),
+        (("--set-chip", "cv180x"), "for cv181x, not for cv180x"),
+    ):
+        done = run("model_runner", "-m", path, *words)
+        assert done.returncode == 1 and text in done.stderr, done.stderr
+    assert run("model_runner", "-m", path, "--set-chip", "cv181x").returncode == 0
+    for words in (("-b", 0), ("-b", "x"), ("-c", 0), ("-s", -1), ("-s",), ("-q",), ("--batch",)):
+        assert run("model_runner", "-m", path, *words).returncode == 255
+
+
+def test_model_runner_verbose(run: Run, vendor_dir: Path) -> None:
+    done = run("model_runner", "-m", model(vendor_dir), "-v", "--enable-timer")
+    assert done.returncode == 0 and "back-end: simulator" in done.stderr
+    assert "time of 1 runs" in done.stdout
+
+
+def test_aligned_tensors_are_bytes(run: Run, tmp_path: Path) -> None:
+    """A YUV image has fewer bytes than elements: neither read nor written beyond its buffer."""
+    tensor = b.Tensor("x", [1, 3, 64, 64], "uint8", b.io(3))
+    tensor.pixel_format, tensor.aligned = "YUV_NV12", True
+    (tmp_path / "m").write_bytes(b.Model([b.Program(["x"], ["x"], [tensor])]).write())
+    words = ("-m", tmp_path / "m", "-i", tmp_path / "in.npz", "-o", tmp_path / "out.npz")
+    x = np.arange(6144, dtype=np.uint16).astype(np.uint8)
+    np.savez(tmp_path / "in.npz", x=x)
+    done = run("model_runner", *words)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "out.npz") as out:
+        assert np.array_equal(out["x"], x)
+    np.savez(tmp_path / "in.npz", x=np.zeros((1, 3, 64, 64), np.uint8))
+    done = run("model_runner", *words)
+    assert done.returncode == 1 and "6144 elements" in done.stderr
