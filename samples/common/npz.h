@@ -1,5 +1,5 @@
-/* The .npz format of numpy: a ZIP archive of .npy files. Read: members that are stored (np.savez) or
- * deflated (np.savez_compressed), their checksums verified; written stored. */
+/* The .npz format of numpy: a ZIP archive of .npy files. Read: members that are stored (np.savez)
+ * or deflated (np.savez_compressed), their checksums verified; written stored. */
 #ifndef SAMPLES_NPZ_H
 #define SAMPLES_NPZ_H
 
