@@ -352,11 +352,16 @@ LARGE: dict[str, Build] = {
     ],
     "average_2048": lambda n: [n.avg_pool(n.input(1, 2048, 7, 7), (7, 7))],
     "average_170x170": lambda n: [n.avg_pool(n.input(1, 17, 170, 170), (170, 170))],
+    "average_224_as_matrix": lambda n: [n.matrix(n.input(3, 50176, 1, 1), 1, bias=False)],
+    "max_of_a_row_of_strips": lambda n: [
+        n.max_pool(n.input(1, 5, 224, 224), (15, 224), (15, 1), (0, 0, 1, 0))
+    ],
     "average_not_counted": lambda n: [
         n.avg_pool(n.input(1, 130, 90, 40), (3, 3), (1, 1), (1,) * 4, NO_PADS)
     ],
     "max_112": lambda n: [n.max_pool(n.input(1, 64, 112, 112), (3, 3), (2, 2), (1, 1, 1, 1))],
     "max_1280": lambda n: [n.max_pool(n.input(2, 1280, 7, 7), (7, 7))],
+    "float_17000_columns": lambda n: [n.quantize(n.input(1, 5, 2, 17000, dtype="f32"))],
     "add_256": lambda n: [n.add(n.input(1, 256, 56, 56), n.input(1, 256, 56, 56))],
     "add_5000": lambda n: [n.add(n.input(1, 5000, 3, 1), n.input(1, 5000, 3, 1))],
     "mul_2000": lambda n: [n.mul(n.input(1, 2000, 7, 7), n.input(1, 2000, 1, 1))],

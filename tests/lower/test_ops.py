@@ -156,6 +156,31 @@ def test_global_average_without_dims() -> None:
     assert g.outputs[0].shape == (1, 5, 1, 1)
 
 
+def test_averages_and_maxima_of_huge_pictures() -> None:
+    """Too large for the memory of a lane: as a matrix product, and strip by strip; exactly what one
+    window would give."""
+    for shape in ((1, 3, 224, 224), (2, 2, 40, 900)):
+        net = Net(*shape)
+        kernel = shape[2:]
+        a = net.add(top.AvgPool, [net.x], "a", kernel_shape=kernel, do_relu=True)
+        m = net.add(top.MaxPool, [net.x], "m", kernel_shape=kernel)
+        graph, table, values = net.finish(a, m)
+        table.entries["a"] = Entry(0.01, 0, 0)
+        g = lower(graph, table, chip_named("cv181x"))
+        (product,) = ops(g, "MatMul")
+        got = interpreter.run(g, {"x": values["x"]}, keep="all")
+        x8 = got["x_si8"].astype(np.int64)
+        real = x8.mean((2, 3)) * g.ops[1].results[0].type.scale / product.results[0].type.scale
+        exact = np.clip(real, 0, 127)
+        assert exact.max() > 5
+        assert np.abs(got["a"].reshape(exact.shape) - exact).max() <= 0.5 + 1 / 64
+        strips, pool = ops(g, "MaxPool")
+        assert pool.operands[0] is strips.results[0]
+        requant = strips.operands[0].owner
+        of = got[requant.name if requant is not None else "x_si8"]
+        assert (got["m"].reshape(exact.shape) == of.max((2, 3))).all()
+
+
 def test_max_pool_shares_the_smaller_threshold() -> None:
     net = Net(1, 3, 10, 10)
     c = net.conv(net.x, 4, 3, "c")

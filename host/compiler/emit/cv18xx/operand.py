@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...chip import Chip
 from ...schedule.program import Region, Tile
@@ -21,6 +21,11 @@ class Operand:
 
     def address(self, chip: Chip) -> int:
         return self.lane * chip.lane_bytes + self.offset
+
+    def row(self, y: int) -> Operand:
+        """Row y alone (the span stays that of the whole)."""
+        n, c, _, w = self.shape
+        return replace(self, shape=(n, c, 1, w), offset=self.offset + y * self.strides[2])
 
 
 def operand(tile: Tile, region: Region, chip: Chip) -> Operand:

@@ -137,8 +137,10 @@ def _copy(e: Emitter, direction: int, span: Span, saved: int) -> None:
         start, shape = begin + offset, (1, e.chip.lanes, h, w)
         local = Operand(shape, 0, start, (size, size, w, 1), (start, start + h * w))
         ddr = Global(f.PRIVATE, saved + offset, (size * e.chip.lanes, size, w))
-        pair = (ddr, local) if direction == LOAD else (local, ddr)
-        e.tdma.copy(direction, *pair, shape)
+        if direction == LOAD:
+            e.tdma.copy(LOAD, ddr, local, shape)
+        else:
+            e.tdma.copy(STORE, local, ddr, shape)
 
 
 # ---- where to cut

@@ -7,6 +7,7 @@ from .commands import CommandList
 from .operand import Operand
 
 LOAD, STORE, IN_DDR, IN_LOCAL = 0, 1, 2, 3
+MAX_ROW_STRIDE = 0xFFFF
 Shape = tuple[int, int, int, int]
 
 
@@ -15,6 +16,10 @@ class Global:
 
     def __init__(self, base: int, offset: int, strides: tuple[int, int, int]):
         self.base, self.offset, self.strides = base, offset, strides
+
+    def row(self, y: int) -> Global:
+        """The tensor from row y on."""
+        return Global(self.base, self.offset + y * self.strides[2], self.strides)
 
 
 class Tdma:
@@ -52,8 +57,13 @@ class Tdma:
         **more: int,
     ) -> None:
         """Tensor copy; shape in elements, the same element order on both sides (sections 3,
-        4.1)."""
+        4.1). Rows further apart than a stride of 16 bits reaches are copied one by one."""
         n, c, h, w = shape
+        if h > 1 and dst_shape is None and max(src.strides[2], dst.strides[2]) > MAX_ROW_STRIDE:
+            for y in range(h):
+                rows = src.row(y), dst.row(y)
+                self.copy(direction, *rows, (n, c, 1, w), src_fmt=src_fmt, dst_fmt=dst_fmt, **more)
+            return
         _, dc, dh, dw = dst_shape or shape
         f = {
             "trans_dir": direction,
@@ -136,7 +146,9 @@ class Tdma:
 
     def _send(self, f: dict[str, int], src: Global | Operand, dst: Global | Operand) -> None:
         for key in ("src_h_stride", "dst_h_stride"):
-            if not 0 <= f[key] <= 0xFFFF:
+            if f["src_h"] == 1 and f["dst_h"] == 1:
+                f[key] = min(f[key], MAX_ROW_STRIDE)  # one row: it is not used
+            if not 0 <= f[key] <= MAX_ROW_STRIDE:
                 raise InternalError(f"{key} {f[key]} exceeds 16 bits")
         reads = [src.span] if isinstance(src, Operand) else []
         writes = [dst.span] if isinstance(dst, Operand) else []

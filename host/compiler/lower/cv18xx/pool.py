@@ -1,10 +1,15 @@
 """Pooling.
 
-MaxPool keeps the scale; ceil_mode becomes padding (fill -128 never wins against data).
+MaxPool keeps the scale; ceil_mode becomes padding (fill -128 never wins against data). The maximum
+of a whole picture that is larger than the memory of a lane is taken strip by strip, then over the
+strips.
 
 AvgPool: y = sum(x) / count -> y_q = Q(f * sum(x_q), m, s), m / 2^(31+s) = s_in / s_out / count / f
 One (m, s) per count. f = 127 keeps fraction bits between the two roundings of Q; it is smaller
 where 128 * f * count would not fit 31 bits.
+
+The average of a whole picture that is larger than the memory of a lane is a matrix product, which
+sums up in 32 bits over as many pieces as it takes: rows (n*c, h*w) times a column of f.
 """
 
 from __future__ import annotations
@@ -18,15 +23,34 @@ from ...tpu.arith import multiplier_and_shift
 from ...tpu.kernels import window_counts
 from .context import Context, lowers
 
+SMALL_PARTS = 64  # bytes of a lane beside the picture: results and parameters
+STRIP = 15  # rows of a strip: the largest stride of all chips
+
 
 @lowers(top.MaxPool)
 def lower_max_pool(ctx: Context, op: top.MaxPool) -> Value:
-    scale = ctx.scale(op.results[0])
+    scale, pads = ctx.scale(op.results[0]), effective_pads(op)
+    x, kernel, strides = ctx.get(op.x, scale), tuple(op.kernel_shape), tuple(op.strides)
+    if _too_large(ctx, x, kernel, pads):
+        h, w = kernel
+        count = -(-h // STRIP)
+        x = ctx.add(
+            tpu.MaxPool, [x], f"{op.name}_strips", scale, kernel_shape=(STRIP, w),
+            strides=(STRIP, 1), pads=(0, 0, count * STRIP - h, 0),
+        )  # fmt: skip
+        kernel, strides = (count, 1), (1, 1)
     return ctx.add(
-        tpu.MaxPool, [ctx.get(op.x, scale)], op.name, scale, kernel_shape=op.kernel_shape,
-        strides=op.strides,
-        pads=effective_pads(op), do_relu=op.do_relu,
+        tpu.MaxPool, [x], op.name, scale, kernel_shape=kernel, strides=strides, pads=pads,
+        do_relu=op.do_relu,
     )  # fmt: skip
+
+
+def _too_large(
+    ctx: Context, x: Value, kernel: tuple[int, ...], pads: tuple[int, int, int, int]
+) -> bool:
+    """Is the window the whole picture, and larger than the memory of a lane?"""
+    whole = kernel == x.shape[2:] and not any(pads)
+    return whole and x.shape[2] * x.shape[3] + SMALL_PARTS > ctx.chip.lane_bytes
 
 
 @lowers(top.AvgPool)
@@ -45,12 +69,27 @@ def lower_avg_pool(ctx: Context, op: top.AvgPool) -> Value:
             "can not be averaged in INT8"
         )
     pairs = [multiplier_and_shift(r) for r in ratios]
+    if _too_large(ctx, x, tuple(op.kernel_shape), pads):
+        return _as_matrix(ctx, op, x, factor, *pairs[0])
     return ctx.add(
         tpu.AvgPool, [x], op.name, scale, kernel_shape=op.kernel_shape, strides=op.strides,
         pads=pads, counted_pads=counted,
         factor=factor, counts=counts, multipliers=[m for m, _ in pairs], shifts=[s for _, s in
         pairs], do_relu=op.do_relu,
     )  # fmt: skip
+
+
+def _as_matrix(ctx: Context, op: top.AvgPool, x: Value, factor: int, m: int, s: int) -> Value:
+    """The same integers as rows (n*c, h*w) @ column (h*w, 1)."""
+    n, c, h, w = x.shape
+    scale, in_scale = ctx.scale(op.results[0]), x.type.scale
+    rows = ctx.add(tpu.Reshape, [x], f"{op.name}_rows", in_scale, shape=(n * c, h * w, 1, 1))
+    right = ctx.const(f"{op.name}_right", np.full((h * w, 1), factor), np.int8)
+    sums = ctx.add(
+        tpu.MatMul, [rows, right, None], f"{op.name}_column", scale, multiplier=m, shift=s,
+        do_relu=op.do_relu,
+    )  # fmt: skip
+    return ctx.add(tpu.Reshape, [sums], op.name, scale, shape=(n, c, 1, 1))
 
 
 def effective_pads(op: top.Pool) -> tuple[int, int, int, int]:
