@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 600
 PYTEST := $(RUN) -m pytest -q -W error --strict-markers $(PYTEST_ARGS)
 
 # what ends up in the wheel: a change of any of it installs again
-SOURCES := $(shell find host device evb cmake -type f ! -name '*.pyc' ! -name '*.so' 2>/dev/null) \
+SOURCES := $(shell find host device evb cmake samples -type f ! -name '*.pyc' ! -name '*.so' 2>/dev/null) \
            pyproject.toml CMakeLists.txt
 C_FILES = $(shell find device samples evb tests bench -name '*.[ch]' ! -name '*_fields.h' 2>/dev/null)
 

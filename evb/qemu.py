@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from ..compiler.errors import UserInputError
 from .errors import BoardError
 
 PROGRAM = "qemu-system-aarch64"
+QEMU_LOG, SERIAL_LOG = "qemu.log", "serial.log"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def command(m: Machine) -> list[str]:
         "-netdev", net, "-device", "virtio-net-device,netdev=n0",
         "-drive", f"if=none,id=d0,format=raw,file={_escaped(m.disk)}",
         "-device", "virtio-blk-device,drive=d0", "-device", "virtio-rng-device",
-        "-chardev", f"socket,id=s0,host=127.0.0.1,port={m.serial_port},server=on,wait=off",
+        "-chardev", f"socket,id=s0,host=127.0.0.1,port={m.serial_port},server=on,wait=off,"
+        f"logfile={_escaped(m.initrd.with_name(SERIAL_LOG))}",
         "-device", "pci-serial,chardev=s0",
     ]  # fmt: skip
 
@@ -66,18 +67,29 @@ def _escaped(path: Path) -> str:
 
 
 def start(m: Machine) -> int:
-    """Start the machine in the background; its process id. It is ready for connections."""
+    """Start the machine in the background, in a session of its own; its process id.
+
+    What qemu prints goes to QEMU_LOG and the serial port to SERIAL_LOG beside the image.
+    """
     if not shutil.which(PROGRAM):
         raise UserInputError(f"{PROGRAM} is not installed: `apt install qemu-system-arm`")
-    pid_file = m.initrd.with_name("pid")
-    words = [*command(m), "-daemonize", "-pidfile", str(pid_file)]
-    with tempfile.TemporaryFile() as log:  # no pipe: the machine keeps it open
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=60)
-        log.seek(0)
-        text = " ".join(log.read().decode(errors="replace").split())[-500:]
-    if done.returncode:
-        raise BoardError(f"{PROGRAM} did not start: {text}")
-    return int(pid_file.read_text())
+    log = m.initrd.with_name(QEMU_LOG)
+    # the shell ends at once, so that the machine is nobody's child
+    words = ["sh", "-c", '"$@" < /dev/null > "$0" 2>&1 & echo $!', str(log), *command(m)]
+    done = subprocess.run(
+        words, capture_output=True, text=True, start_new_session=True, timeout=60, check=True
+    )
+    return int(done.stdout)
+
+
+def last_words(folder: Path) -> str:
+    """The end of what a machine printed: qemu itself, then the serial port."""
+    found = []
+    for name in (QEMU_LOG, SERIAL_LOG):
+        with contextlib.suppress(OSError):
+            text = (folder / name).read_bytes()[-2000:].decode(errors="replace")
+            found += [f"{name}: {' '.join(text.split())[-300:]}"] if text.strip() else []
+    return "; ".join(found) or "it said nothing"
 
 
 def is_ours(pid: int, initrd: Path) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ..compiler.errors import OptionError, UserInputError
 from . import qemu
 from .board import Board, board_path, save_board
-from .errors import BoardError
+from .errors import BoardError, LinkError
 from .image import base_image, overlay
 from .keys import Key, new_key
 from .paths import virtual_folder
@@ -29,7 +29,10 @@ DISK_MB = 256
 
 @dataclass(frozen=True)
 class Status:
-    """A virtual board: `pid` 0 when it is not running. Times in seconds."""
+    """A virtual board: `pid` 0 when it is not running. Times in seconds.
+
+    ended: the last words of a machine that ended without `down`.
+    """
 
     name: str
     pid: int
@@ -37,6 +40,7 @@ class Status:
     terminal: str = ""
     assemble_s: float = 0.0
     boot_s: float = 0.0
+    ended: str = ""
 
 
 def status(name: str = "virtual") -> Status:
@@ -46,8 +50,9 @@ def status(name: str = "virtual") -> Status:
         known = Status(**json.loads((folder / "state.json").read_text()))
     except (OSError, ValueError, TypeError):
         return Status(name, 0)
-    running = qemu.is_ours(known.pid, folder / "initrd.cpio")
-    return known if running else Status(name, 0, known.port)
+    if qemu.is_ours(known.pid, folder / "initrd.cpio"):
+        return known
+    return Status(name, 0, known.port, ended=qemu.last_words(folder))
 
 
 def up(
@@ -96,6 +101,10 @@ def up(
     try:
         save_board(board)
         wait_for_ssh(board, timeout, lambda: qemu.is_ours(pid, initrd))
+    except LinkError as e:
+        qemu.stop(pid, initrd)
+        board_path(name).unlink(missing_ok=True)
+        raise BoardError(f"{e} ({qemu.last_words(folder)})") from None
     except BaseException:
         qemu.stop(pid, initrd)
         board_path(name).unlink(missing_ok=True)

@@ -315,7 +315,7 @@ def _virtual(argv: list[str]) -> int:
     else:
         s = virtual.status(o.name)
     if not s.pid:
-        say(f"{o.name}: not running")
+        say(f"{o.name}: not running" + (f"; it ended by itself: {s.ended}" if s.ended else ""))
         return 1
     say(f"{o.name}: running, process {s.pid}, SSH on 127.0.0.1:{s.port}, serial {s.terminal}")
     say(f"{o.name}: assembled in {s.assemble_s:.1f} s, booted in {s.boot_s:.1f} s")

@@ -71,7 +71,9 @@ def parser() -> common.Parser:
         "--opt", type=int, choices=(0, 1, 2, 3), default=2, help="search of the scheduler"
     )
     p.add_bool("--merge_weight", help="share constants with the file made before (_weight_map.csv)")
-    p.add_bool("--compress_weight", help="accepted; weights are stored plain")
+    p.add_bool(
+        "--compress_weight", default=True, help="store constants compressed where that is shorter"
+    )
     p.add_argument("--model_name", help="old command line: prefix of the files")
     p.add_argument("--all_bf16", action="store_true", help="old command line: quantize BF16")
     p.add_argument("--asymmetric", action="store_true", help=argparse.SUPPRESS)
@@ -96,8 +98,7 @@ def _main(argv: list[str]) -> int:
 
     common.say(common.version_line())
     for option in sorted(
-        {o.lstrip("-") for o in (*IGNORED_FLAGS, *IGNORED_VALUES, "--compress_weight")}
-        & options.present
+        {o.lstrip("-") for o in (*IGNORED_FLAGS, *IGNORED_VALUES)} & options.present
     ):
         common.say(f"note: --{option} has no effect here")
     inputs = None if options.skip_validation or not options.test_input else _files(options, old)
@@ -114,6 +115,7 @@ def _main(argv: list[str]) -> int:
         quantize_table=options.quantize_table,
         opt=options.opt,
         merge_weight=options.merge_weight,
+        compress_weight=options.compress_weight,
         test_input=inputs,
         test_reference=options.test_reference,
         tolerance=options.tolerance,

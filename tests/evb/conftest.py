@@ -51,6 +51,8 @@ def board(boards_home: Path) -> Iterator[SimpleNamespace]:
             armhf=replace(described, folder="/mnt/data/armhf", target="armhf"),
         )
     finally:
+        if ended := virtual.status(name).ended:
+            print(f"the virtual board ended by itself: {ended}")
         virtual.down(name)
 
 

@@ -39,6 +39,7 @@ def deploy(
     quantize_table: Mapping[str, str] | PathLike | None = None,
     opt: int = 2,
     merge_weight: bool = False,
+    compress_weight: bool = True,
     test_input: Sequence[Source] | None = None,
     test_reference: PathLike | Mapping[str, np.ndarray] | None = None,
     tolerance: Sequence[float] | None = None,
@@ -56,7 +57,9 @@ def deploy(
     give the bytes of the quantised graph. A file that fails is renamed to <model>.failed. Beside
     the model: <prefix>_tpu.mlir, <prefix>_final.mlir, _weight_map.csv and <model>_tensor_info.txt;
     prefix = <name>_<chip>_int8_sym. Pairs of 1x1 convolutions whose tensor between the table lacks
-    are merged in `graph`, so that the vendor's tables work.
+    are merged in `graph`, so that the vendor's tables work. merge_weight: constants that the map
+    beside the model names keep their places, so that both files can be merged; compress_weight:
+    store constants as compressed streams where that is shorter.
 
     Raises UserInputError (also: a comparison that misses its tolerance; the first bad layer is
     named), OptionError, UnsupportedError, DoesNotFitError.
@@ -98,7 +101,8 @@ def deploy(
     if checks is not None:
         check_quantised(result, top, checks, prefix, keep, console)
     with console.step("schedule and emit"):
-        result.compiled = _compile(tpu, target, opt, path.parent / "_weight_map.csv", merge_weight)
+        known = _weight_map(path.parent / "_weight_map.csv") if merge_weight else None
+        result.compiled = _compile(tpu, target, opt, known, compress_weight)
     _write_files(result, prefix, console)
     if checks is not None:
         check_simulated(result, checks, prefix, keep, console)
@@ -137,16 +141,24 @@ def _quantize_table(table: Mapping[str, str] | PathLike | None) -> dict[str, str
 
 
 # ---- making
-def _compile(tpu: Graph, chip: Chip, opt: int, map_path: Path, merge_weight: bool) -> Any:
-    from ... import __version__
-    from ..emit.cv18xx.compile import compile_graph
+def _weight_map(path: Path) -> Any:
+    """The places of the constants of the file made before; None without a map."""
     from ..format.weight_map import parse
 
-    known = None
-    if merge_weight and map_path.is_file():
-        known = parse(map_path.read_text(), str(map_path))
+    return parse(path.read_text(), str(path)) if path.is_file() else None
+
+
+def _compile(tpu: Graph, chip: Chip, opt: int, known: Any, compress_weight: bool) -> Any:
+    from ... import __version__
+    from ..emit.cv18xx.compile import compile_graph
+
     return compile_graph(
-        tpu, chip, opt=opt, weight_map=known, compiler_version=f"tpuforge {__version__}"
+        tpu,
+        chip,
+        opt=opt,
+        weight_map=known,
+        compress_weight=compress_weight,
+        compiler_version=f"tpuforge {__version__}",
     )
 
 
