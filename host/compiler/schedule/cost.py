@@ -30,11 +30,14 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     _, channels, height, width = builder.sinks[0].shape
     j, k = largest(height, th), largest(width, tw)
     count = tn * th * tw  # the tile looked at is the largest
-    looked: list = plan.channels[: 1 if plan.channels_first and count > 1 else PARTS] or [None]
+    outer = plan.channels_first and count > 1  # every part of the channels is a group of its own
+    looked: list = plan.channels[: 1 if outer else PARTS] or [None]
     if plan.sums >= 0:
         looked = [None]
+    part_ends = []
     for part in looked:
         builder.tile((0, j, k), part)
+        part_ends.append(len(builder.steps))
     steps = builder.steps
     if (
         max((d for s in steps if s.compute for d in extents(s.compute)), default=0)
@@ -56,7 +59,7 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     stay = {id(tile) for tile in builder.kept.values()}
     kept = (
         0.0
-        if plan.channels_first and count > 1
+        if outer
         else sum(
             t
             for s, row in zip(steps, loads, strict=True)
@@ -70,17 +73,28 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
         * (share * (sum(t for row in loads for _, t in row) - kept + sum(map(sum, stores))) + kept)
         + once
     )
-    period = ends[-1] - ends[-2] if len(ends) > 1 else ends[0]
-    time = (
-        (ends[0] + (count - 1) * period) * share
-        if len(ends) > 1
-        else max(ends[0] * share, plan.tiu)
-    )
+    time = _whole(ends, part_ends, count) * (share if outer else 1)
+    if not outer and share > 1:
+        time += count * (share - 1) * len(looked) * _part_period(ends, part_ends)
     time += once - min(
         once, 0.5 * plan.tiu
     )  # constants of the group arrive while the group before computes
     plan.cycles = max(time, plan.tdma, plan.tiu) + sum(stores[-1]) + BYTES_WEIGHT * plan.tdma
     return plan
+
+
+def _whole(ends: list[float], part_ends: list[int], count: int) -> float:
+    """Time of `count` tiles of which some were simulated (ends of their steps)."""
+    tiles = ends[part_ends[-1] - 1 :: part_ends[-1]]
+    return tiles[-1] + (count - len(tiles)) * (tiles[-1] - tiles[-2] if len(tiles) > 1 else 0.0)
+
+
+def _part_period(ends: list[float], part_ends: list[int]) -> float:
+    """Time between the ends of neighbouring parts of the channels, in the last tile simulated."""
+    last = ends[-part_ends[-1] :]
+    if len(part_ends) == 1:
+        return last[-1]
+    return (last[-1] - last[part_ends[0] - 1]) / (len(part_ends) - 1)
 
 
 def extents(c: Compute) -> Iterator[int]:
@@ -162,7 +176,7 @@ def moving_cycles(backend: Backend, tile: Tile, region: Region, store: bool) -> 
 def _simulate(
     rounds: int, free: list[float], compute: list[float], loads: list, stores: list
 ) -> list[float]:
-    """Times at which each repetition of the steps ends.
+    """Times at which the computations of the repeated steps end.
 
     A load of `size` bytes for step k goes to the earliest slot d <= k such that steps d .. k - 1
     have room for it; it starts when step d - 1 has ended and the TDMA is free. Stores of step t - 1
@@ -192,6 +206,5 @@ def _simulate(
             for time in stores[(t - 1) % m]:
                 tdma = max(tdma, tiu) + time
         tiu = max(tiu, done[t]) + compute[t % m]
-        if t % m == m - 1:
-            ends.append(tiu)
+        ends.append(tiu)
     return ends
