@@ -56,7 +56,11 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     compute, loads, stores = step_times(steps, backend, constants)
     room = limit - plan.peak + max(live)
     ends = _simulate(min(3, count), [room - m for m in live], compute, loads, stores)
-    stay = {id(tile) for tile in builder.kept.values()}
+    stay = {
+        id(tile)
+        for tile in builder.kept.values()
+        if tile.region.c == (0, tile.tensor.shape[1])  # not cut into parts itself
+    }
     kept = (
         0.0
         if outer

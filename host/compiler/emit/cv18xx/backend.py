@@ -46,7 +46,7 @@ class Cv18xxBackend:
         return tensor.itemsize
 
     def weight_bytes(self, layer: Layer, oc: int, ic: int) -> int:
-        return blob_bytes(layer, oc, ic, self.lanes)
+        return blob_bytes(layer, oc, ic, self.chip)
 
     def channel_step(self, layer: Layer) -> int:
         """Only convolutions are cut along output channels, and matrices along their columns (so
@@ -87,7 +87,7 @@ class Cv18xxBackend:
         (kh, kw), sx = window.kernel, window.strides[1]
         arith = lambda op, **more: cost.arith_cycles(chip, op, n=n, c=c, h=h, w=w, **more)  # noqa: E731
         if kind == "conv":
-            icp = padded_inputs(ic)
+            icp = padded_inputs(ic, chip)
             return cost.conv_cycles(
                 chip,
                 n=n,

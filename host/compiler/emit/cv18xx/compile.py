@@ -102,7 +102,7 @@ def _constants(
     parts: dict[tuple, list[tuple[str, Segment]]] = {}
     for key, piece in slices.items():
         parts[key] = []
-        for k, (segment, data) in enumerate(segments(piece, chip.lanes)):
+        for k, (segment, data) in enumerate(segments(piece, chip)):
             if compress and piece.layer.kind not in TABLE_KINDS:
                 segment, data = compressed(segment, data)
             what = f"param{k}" if k else "weight"

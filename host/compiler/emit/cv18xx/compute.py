@@ -116,7 +116,7 @@ def conv(e: Emitter, c: Compute) -> None:
     assert c.weights is not None
     layer, base = c.layer, e.blob(c)
     groups = -(-c.out_region.shape[1] // e.chip.lanes)
-    params = base + weights_part(layer, groups, c.weights.ic[1] - c.weights.ic[0])
+    params = base + weights_part(layer, groups, c.weights.ic[1] - c.weights.ic[0], e.chip)
     pieces = list(e.pieces(c))
     if c.partial != "only" and len(pieces) > 1:
         raise UnsupportedError(
@@ -133,7 +133,7 @@ def conv(e: Emitter, c: Compute) -> None:
         e.tiu.conv(
             x,
             out,
-            channels=padded_inputs(x.shape[1]),
+            channels=padded_inputs(x.shape[1], e.chip),
             weights=base,
             params=params,
             with_bias=parameter_bytes(layer) == 9,
@@ -175,7 +175,7 @@ def depthwise(e: Emitter, c: Compute) -> None:
     """One quantised depthwise convolution (tiu page 5.8)."""
     assert c.weights is not None
     layer, base = c.layer, e.blob(c)
-    params = base + weights_part(layer, -(-c.out_region.shape[1] // e.chip.lanes), 1)
+    params = base + weights_part(layer, -(-c.out_region.shape[1] // e.chip.lanes), 1, e.chip)
     for out, x, g in e.pieces(c):
         e.tiu.depthwise(
             x,

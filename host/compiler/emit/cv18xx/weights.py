@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ...chip import Chip
 from ...isa.cv18xx.compress import compress_int8, compressed_int8_size
 from ...schedule.layers import Layer
 from ...schedule.program import WeightSlice
@@ -35,10 +36,10 @@ def align16(x: int) -> int:
     return -(-x // 16) * 16
 
 
-def padded_inputs(ic: int) -> int:
+def padded_inputs(ic: int, chip: Chip) -> int:
     """Input channels a convolution is given: odd counts from 3 on get a channel of zero weights, so
-    that double_conv applies (hw/cv18xx-quant.md section 1)."""
-    return ic + 1 if ic >= 3 and ic % 2 else ic
+    that double_conv applies (hw/cv18xx-quant.md section 1), on chips that gain from it."""
+    return ic + 1 if ic >= 3 and ic % 2 and chip.conv_macs_per_step > 1 else ic
 
 
 def parameter_bytes(layer: Layer) -> int:
@@ -46,11 +47,11 @@ def parameter_bytes(layer: Layer) -> int:
     return 9 if layer.kind in ("conv", "depthwise") and layer.op.operand("bias") is not None else 5
 
 
-def weights_part(layer: Layer, groups: int, ic: int) -> int:
+def weights_part(layer: Layer, groups: int, ic: int, chip: Chip) -> int:
     """Bytes of the weights in a block, up to where the parameters begin."""
     kh, kw = layer.window.kernel
     if layer.kind == "conv":
-        return align16(groups * kh * kw * padded_inputs(ic))
+        return align16(groups * kh * kw * padded_inputs(ic, chip))
     if layer.kind == "depthwise":
         return groups * align16(kh * kw)
     if layer.kind == "prelu":
@@ -58,12 +59,12 @@ def weights_part(layer: Layer, groups: int, ic: int) -> int:
     return 0
 
 
-def blob_bytes(layer: Layer, oc: int, ic: int, lanes: int) -> int:
+def blob_bytes(layer: Layer, oc: int, ic: int, chip: Chip) -> int:
     """Bytes per lane of the block of `oc` output and `ic` input channels; 0: the layer has no
     constants."""
-    groups = -(-oc // lanes)
+    groups = -(-oc // chip.lanes)
     if layer.kind in ("conv", "depthwise", "prelu"):
-        return align16(weights_part(layer, groups, ic) + groups * parameter_bytes(layer))
+        return align16(weights_part(layer, groups, ic, chip) + groups * parameter_bytes(layer))
     if layer.kind == "avgpool":
         return len(layer.op.attrs["counts"]) * align16(groups * 5)
     if layer.kind == "dequantize":
@@ -73,7 +74,7 @@ def blob_bytes(layer: Layer, oc: int, ic: int, lanes: int) -> int:
     if layer.kind == "softmax":
         return SOFTMAX_BYTES
     if layer.kind == "fc":
-        return (ic + bias_rows(layer)) * row_bytes(oc, lanes)
+        return (ic + bias_rows(layer)) * row_bytes(oc, chip.lanes)
     return 0
 
 
@@ -134,8 +135,9 @@ class _Part:
     rows: NDArray[np.uint8]
 
 
-def segments(piece: WeightSlice, lanes: int) -> list[tuple[Segment, bytes]]:
+def segments(piece: WeightSlice, chip: Chip) -> list[tuple[Segment, bytes]]:
     """The loads of a slice with their bytes in DDR."""
+    lanes = chip.lanes
     if piece.layer.kind == "dequantize":
         return [(Segment(0, 1, TABLE_BYTES, TABLE_BYTES), dequantize_tables(piece.layer))]
     if piece.layer.kind == "softmax":
@@ -147,7 +149,7 @@ def segments(piece: WeightSlice, lanes: int) -> list[tuple[Segment, bytes]]:
         rows = _matrix(piece)
         count, columns = rows.shape
         return [(Segment(0, count, columns, row_bytes(columns, lanes)), rows.tobytes())]
-    parts = {"prelu": _prelu, "avgpool": _avgpool}.get(piece.layer.kind, _conv)(piece, lanes)
+    parts = {"prelu": _prelu, "avgpool": _avgpool}.get(piece.layer.kind, _conv)(piece, chip)
     channels = parts[0].rows.shape[0]
     groups = -(-channels // lanes)
     last = parts[-1]
@@ -169,7 +171,7 @@ def segments(piece: WeightSlice, lanes: int) -> list[tuple[Segment, bytes]]:
 MAX_WASTE = 1.06  # bytes of the one-command form over the dense bytes
 
 
-def _conv(piece: WeightSlice, lanes: int) -> list[_Part]:
+def _conv(piece: WeightSlice, chip: Chip) -> list[_Part]:
     layer, (oc0, oc1), (ic0, ic1) = piece.layer, piece.oc, piece.ic
     _, w, bias, multiplier, shift = layer.op.operands
     assert w is not None and w.data is not None
@@ -183,9 +185,9 @@ def _conv(piece: WeightSlice, lanes: int) -> list[_Part]:
         multiplier.data[sel],
         shift.data[sel],
     )
-    rows = _weight_rows(layer.kind, spread(weights, layer))
+    rows = _weight_rows(layer.kind, spread(weights, layer), chip)
     stride = rows.shape[1] if layer.kind == "conv" else align16(rows.shape[1])
-    start = weights_part(layer, -(-(oc1 - oc0) // lanes), ic1 - ic0)
+    start = weights_part(layer, -(-(oc1 - oc0) // chip.lanes), ic1 - ic0, chip)
     return [_Part(0, stride, rows), _Part(start, params.shape[1], params)]
 
 
@@ -200,12 +202,12 @@ def spread(w: NDArray, layer: Layer) -> NDArray:
     return out
 
 
-def _weight_rows(kind: str, w: NDArray) -> NDArray[np.uint8]:
+def _weight_rows(kind: str, w: NDArray, chip: Chip) -> NDArray[np.uint8]:
     """(oc, bytes): a convolution kh, kw, ic with ic fastest and padded; depthwise kh, kw."""
     oc, ic, kh, kw = w.shape
     if kind != "conv":
         return np.ascontiguousarray(w).reshape(oc, -1).view(np.uint8)
-    rows = np.zeros((oc, kh, kw, padded_inputs(ic)), np.int8)
+    rows = np.zeros((oc, kh, kw, padded_inputs(ic, chip)), np.int8)
     rows[..., :ic] = w.transpose(0, 2, 3, 1)
     return rows.reshape(oc, -1).view(np.uint8)
 
@@ -225,9 +227,9 @@ def _matrix(piece: WeightSlice) -> NDArray[np.uint8]:
     )
 
 
-def _avgpool(piece: WeightSlice, lanes: int) -> list[_Part]:
+def _avgpool(piece: WeightSlice, chip: Chip) -> list[_Part]:
     channels, a = piece.oc[1] - piece.oc[0], piece.layer.op.attrs
-    run = align16(-(-channels // lanes) * 5)
+    run = align16(-(-channels // chip.lanes) * 5)
     pairs = zip(a["multipliers"], a["shifts"], strict=True)
     return [
         _Part(i * run, 5, parameters(None, np.full(channels, m), np.full(channels, s)))
@@ -235,7 +237,7 @@ def _avgpool(piece: WeightSlice, lanes: int) -> list[_Part]:
     ]
 
 
-def _prelu(piece: WeightSlice, lanes: int) -> list[_Part]:
+def _prelu(piece: WeightSlice, chip: Chip) -> list[_Part]:
     _, slope, multiplier, shift = piece.layer.op.operands
     assert slope is not None and slope.data is not None
     assert multiplier is not None and multiplier.data is not None
@@ -243,7 +245,7 @@ def _prelu(piece: WeightSlice, lanes: int) -> list[_Part]:
     sel = slice(*piece.oc)
     params = parameters(None, multiplier.data[sel], shift.data[sel])
     rows = slope.data[sel].view(np.uint8).reshape(-1, 1)
-    return [_Part(0, 16, rows), _Part(-(-len(rows) // lanes) * 16, 5, params)]
+    return [_Part(0, 16, rows), _Part(-(-len(rows) // chip.lanes) * 16, 5, params)]
 
 
 def dequantize_tables(layer: Layer) -> bytes:
