@@ -40,6 +40,44 @@ def normal(rng: np.random.Generator, *shape: int, scale: float = 1) -> np.ndarra
     return rng.normal(0, scale, shape).astype(F)
 
 
+# ---- data types ----
+
+
+def _make_quant(to: str, key: str, value: float) -> Maker:
+    def make(rng):
+        scale = F(value) if key == "scale" else F(128) / F(value)
+        x = normal(rng, 2, 3, 5, 7, scale=90) / scale
+        if to == "INT8":
+            v = (x * scale).astype(np.float64)
+            q = np.clip(np.sign(v) * np.floor(np.abs(v) + 0.5), -128, 127).astype(np.int8)
+            return Case("quant", {"from": "FP32", "to": to, key: value}, [x], [q])
+        q = rng.integers(-128, 128, (2, 3, 5, 7)).astype(np.int8)
+        back = F(value) if key == "scale" else F(value) / F(128)
+        return Case("quant", {"from": "INT8", "to": to, key: value}, [q], [q * back])
+
+    return make
+
+
+for _to in ("INT8", "NONE"):
+    CASES[f"quant_{_to}_scale"] = _make_quant(_to, "scale", 0.7384)
+    CASES[f"quant_{_to}_threshold"] = _make_quant(_to, "threshold", 3.7)
+
+
+@case
+def quant_to_bf16(rng):
+    x = normal(rng, 2, 3, 5, 7)
+    bits = ((x * F(1.001957)).view(np.uint32) >> 16).astype(np.uint16)
+    arguments = {"from": "FP32", "to": "BF16", "scale": 1.0}
+    return Case("quant", arguments, [x], [bits], out_dtypes=["bf16"])
+
+
+@case
+def quant_from_bf16(rng):
+    bits = _bf16(normal(rng, 1, 2, 5, 7))
+    arguments = {"from": "BF16", "to": "NONE", "scale": 1.0}
+    return Case("quant", arguments, [bits], [_real(bits)], dtypes=["bf16"])
+
+
 # ---- layout ----
 
 
@@ -174,6 +212,20 @@ def reduce_max_int8(rng):
     """The vendor compares int8 as uint8."""
     x = rng.integers(-128, 128, (1, 3, 5, 7)).astype(np.int8)
     return Case("cpu_reduce_max", {"axes": [1]}, [x], [x.max(1, keepdims=True)], vendor=False)
+
+
+@case
+def reduce_max_uint8(rng):
+    x = rng.integers(0, 256, (2, 9, 4, 2)).astype(np.uint8)
+    return Case("cpu_reduce_max", {"axes": [1]}, [x], [x.max(1, keepdims=True)])
+
+
+@case
+def reduce_mean_uint8(rng):
+    """Sums that the vendor's uint8 can hold, too."""
+    x = rng.integers(0, 28, (2, 9, 4, 2)).astype(np.uint8)
+    mean = (x.astype(np.int64).sum(1, keepdims=True) // 9).astype(np.uint8)
+    return Case("cpu_reduce_mean", {"axes": [1]}, [x], [mean])
 
 
 @case
@@ -329,6 +381,16 @@ def argmax_v3_bf16(rng):
     )
 
 
+@case
+def topk_positions_as_floats(rng):
+    """The vendor writes no positions."""
+    x = normal(rng, 2, 3, 20, 1)
+    order = np.argsort(x, 2, kind="stable")[:, :, :5]
+    arguments = {"axis": -2, "K": 5, "sorted": False, "largest": False}
+    values = np.take_along_axis(x, order, 2)
+    return Case("topk", arguments, [x], [values, order.astype(F)], vendor=False)
+
+
 # ---- gather ----
 
 
@@ -362,10 +424,26 @@ def embedding_fp32(rng):
 
 
 @case
+def embedding_uint32(rng):
+    table = rng.integers(-128, 128, (70, 5)).astype(np.int8)
+    i = rng.integers(0, 70, (1, 1, 2, 3)).astype(np.uint32)
+    return Case("embedding", {}, [i, table], [table[i.ravel()].reshape(1, 6, 5, 1)])
+
+
+@case
 def gatherelements(rng):
     x = normal(rng, 2, 6, 5, 3)
     i = rng.integers(0, 6, (2, 4, 5, 3)).astype(np.int32)
     return Case("gatherelements_pt", {"axis": 1}, [x, i], [np.take_along_axis(x, i, 1)])
+
+
+@case
+def gatherelements_negative(rng):
+    """Negative indices count from the end; the vendor does not check them."""
+    x = normal(rng, 2, 6, 5, 3)
+    i = rng.integers(-6, 6, (2, 4, 5, 3)).astype(np.int32)
+    out = np.take_along_axis(x, i % 6, 1)
+    return Case("gatherelements_pt", {"axis": -3}, [x, i], [out], vendor=False)
 
 
 @case

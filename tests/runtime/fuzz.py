@@ -142,7 +142,7 @@ def start(folder: Path, harness: str, seconds: int) -> subprocess.Popen:
         (corpus / f"seed{i:03}").write_bytes(data)
     with (folder / f"log_{harness}").open("wb") as log:
         limits = [f"-max_len={LARGEST[harness]}", "-rss_limit_mb=6000", "-malloc_limit_mb=0"]
-        limits += [f"-max_total_time={seconds}", "-timeout=30", "-seed=1"]
+        limits += [f"-max_total_time={seconds}", "-timeout=30", "-report_slow_units=30", "-seed=1"]
         places = ["-print_final_stats=1", f"-artifact_prefix={findings}/", corpus]
         return subprocess.Popen(
             [folder / f"fuzz_{harness}", *limits, *places],

@@ -11,6 +11,13 @@ import pytest
 from runtime import builder as b
 from runtime.cpu_cases import CASES
 from runtime.test_cpu_op import model_of
+from tpuforge.compiler.calibrate.table import read_table
+from tpuforge.compiler.chip import CHIPS
+from tpuforge.compiler.emit.cv18xx import compile_graph
+from tpuforge.compiler.format import cvimodel
+from tpuforge.compiler.frontend import transform_graph
+from tpuforge.compiler.lower import lower
+from tpuforge.compiler.passes import merge_pointwise
 
 pytestmark = pytest.mark.model
 
@@ -58,6 +65,31 @@ def test_damaged_vendor_file(c_program: Build, vendor_dir: Path, name: str):
     file = vendor_dir / f"{name}.cvimodel"
     for arguments in (("cut", 499), ("flip", 101), ("random", 2000, 7)):
         assert execute(program, file, *arguments).startswith("tries ")
+
+
+@pytest.fixture(scope="module")
+def our_file(shared_dir: Path, vendor_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of several groups, compiled by us."""
+    table = read_table(vendor_dir / "tiny_resnet_cali_table")
+    graph = transform_graph(shared_dir / "zoo" / "tiny_resnet.onnx", name="tiny_resnet")
+    merge_pointwise.merge_missing(graph, table.keys())
+    compiled = compile_graph(lower(graph, table, CHIPS["cv182x"]), CHIPS["cv182x"])
+    path = tmp_path_factory.mktemp("ours") / "tiny_resnet.cvimodel"
+    path.write_bytes(cvimodel.write(compiled.model))
+    return path
+
+
+@pytest.mark.parametrize("name", ["ours", "tiny_mobilenet_cv183x", "tiny_resnet_cv180x"])
+def test_every_truncation_and_5000_bit_flips(
+    c_program: Build, vendor_dir: Path, our_file: Path, name: str
+):
+    """The gate of issue 4 point 3: an error or a result, never a signal."""
+    program = c_program("mutate", "address,undefined")
+    file = our_file if name == "ours" else vendor_dir / f"{name}.cvimodel"
+    size = file.stat().st_size
+    assert execute(program, file, "cut", 1).startswith(f"tries {size} good 0 ")
+    flips = execute(program, file, "bits", 5000, 3).split()
+    assert flips[1] == "5000" and 1000 < int(flips[3]) < 4900, flips
 
 
 @pytest.mark.parametrize("sanitizers", ["address,undefined"])

@@ -3,6 +3,8 @@
  *
  *   mutate FILE cut [STEP]            every STEP-th truncation
  *   mutate FILE flip STEP             one flipped bit in every STEP-th byte, all 8 bits in turn
+ *   mutate FILE bits COUNT SEED       COUNT copies with one flipped bit, half of them in the header
+ *                                     and the body
  *   mutate FILE random COUNT SEED     COUNT copies with 1 to 8 random bytes changed, mostly in the
  *                                     header and the body
  * Prints: tries, successes, errors by code. */
@@ -73,11 +75,28 @@ static unsigned next_random(unsigned below) {
   return (unsigned)((state >> 33) % below);
 }
 
-static void random_copies(unsigned char *data, size_t size, unsigned count) {
-  unsigned body = 48;
+/* First byte behind the body. */
+static unsigned body_end(const unsigned char *data) {
+  unsigned end = 48;
   for (int i = 0; i < 4; i++) {
-    body += (unsigned)data[8 + i] << (8 * i);
+    end += (unsigned)data[8 + i] << (8 * i);
   }
+  return end;
+}
+
+static void random_bits(unsigned char *data, size_t size, unsigned count) {
+  unsigned body = body_end(data);
+  for (unsigned i = 0; i < count; i++) {
+    unsigned at = next_random(i % 2 && body < size ? body : (unsigned)size);
+    unsigned char bit = (unsigned char)(1u << next_random(8));
+    data[at] ^= bit;
+    try_one(data, size);
+    data[at] ^= bit;
+  }
+}
+
+static void random_copies(unsigned char *data, size_t size, unsigned count) {
+  unsigned body = body_end(data);
   unsigned char *copy = malloc(size);
   for (unsigned i = 0; i < count; i++) {
     memcpy(copy, data, size);
@@ -132,7 +151,7 @@ int main(int argc, char **argv) {
     }
   } else {
     state = argc > 4 ? strtoull(argv[4], NULL, 10) : 1;
-    random_copies(data, size, (unsigned)step);
+    (strcmp(argv[2], "bits") == 0 ? random_bits : random_copies)(data, size, (unsigned)step);
   }
   free(data);
   printf("tries %u good %u", tries, good);
