@@ -125,4 +125,4 @@ def test_thousand_cycles_keep_memory_flat(c_program: Build, vendor_dir: Path):
 
 
 def test_threads(c_program: Build, tiny_file: Path):
-    assert execute(c_program("threads", "thread"), tiny_file, 8, 10) == "ok\n"
+    assert execute(c_program("threads", "thread"), tiny_file, 12, 40) == "ok\n"

@@ -1,5 +1,7 @@
 /* Everything at once, for ThreadSanitizer: threads that register, clone, run, run asynchronously,
- * bind device memory and clean up, on shared and on own handles.
+ * bind device memory and clean up, on shared and on own handles; that clean up a handle while
+ * others run it; that change what is common to the process (allocation callbacks, shared memory,
+ * log).
  *
  *   threads FILE THREADS ROUNDS       the model must copy its one input to its one output */
 #include <pthread.h>
@@ -60,6 +62,76 @@ static int own_model(CVI_MODEL_HANDLE model, int value) {
   return ok & check(CVI_NN_CleanupModel(model) == 0, "cleanup");
 }
 
+/* Runs a handle until it is gone; how many runs worked. */
+static void *use_until_gone(void *arg) {
+  CVI_MODEL_HANDLE model = arg;
+  CVI_TENSOR *in, *out;
+  int32_t nin, nout;
+  for (intptr_t good = 0;; good++) {
+    void *task = NULL;
+    int rc = CVI_NN_GetInputOutputTensors(model, &in, &nin, &out, &nout);
+    rc = rc ? rc : CVI_NN_Forward(model, in, nin, out, nout);
+    rc = rc ? rc : CVI_NN_ForwardAsync(model, in, nin, out, nout, &task);
+    if (!rc && good % 2) { /* the others are left to the cleanup */
+      rc = CVI_NN_ForwardWait(model, task);
+    }
+    if (rc) {
+      return (void *)(rc == CVI_RC_INVALID_ARG ? good : -1);
+    }
+  }
+}
+
+/* A handle that is cleaned up while two threads use it and a third clones it. */
+static int cleanup_under_load(int id) {
+  CVI_MODEL_HANDLE model = NULL, clone = NULL;
+  if (!check(CVI_NN_CloneModel(shared, &model) == 0, "clone")) {
+    return 0;
+  }
+  pthread_t users[2];
+  int ok = 1;
+  for (int i = 0; i < 2; i++) {
+    pthread_create(&users[i], NULL, use_until_gone, model);
+  }
+  for (int i = 0; i < 3 + id % 3; i++) {
+    ok &= check(CVI_NN_CloneModel(model, &clone) == 0, "clone of a busy handle");
+    ok &= check(CVI_NN_CleanupModel(clone) == 0, "cleanup of the clone");
+  }
+  ok &= check(CVI_NN_CleanupModel(model) == 0, "cleanup of a busy handle");
+  for (int i = 0; i < 2; i++) {
+    void *result;
+    pthread_join(users[i], &result);
+    ok &= check((intptr_t)result >= 0, "end of the others");
+  }
+  return ok;
+}
+
+static CVI_RT_MEM my_alloc(CVI_RT_HANDLE context, uint64_t size, CVI_ALLOC_TYPE type,
+                           const char *name) {
+  (void)type, (void)name;
+  return CVI_RT_MemAlloc(context, size);
+}
+
+static void my_free(CVI_RT_HANDLE context, CVI_RT_MEM mem) { CVI_RT_MemFree(context, mem); }
+
+/* Contexts, memory and settings of the process. */
+static int process_wide(int id, int round) {
+  CVI_RT_HANDLE context = NULL;
+  int ok = check(CVI_RT_Init(&context) == 0, "context");
+  CVI_NN_Global_SetSharedMemorySize((size_t)(id * 4096 + round));
+  CVI_NN_Global_SetLogLevel(0);
+  if (round % 3 == 0) {
+    ok &= check(CVI_RT_Global_SetMemAllocCallback(my_alloc, my_free) == 0, "callbacks");
+  } else if (round % 3 == 1) {
+    CVI_RT_Global_ResetMemAllocCallback();
+  }
+  CVI_RT_MEM mem = CVI_RT_MemAlloc(context, 5000);
+  CVI_RT_MEM view = CVI_RT_MemPreAlloc(mem, 1000, 4000);
+  CVI_RT_MemFree(context, mem);
+  ok &= check(CVI_RT_MemGetSize(view) == 4000 && CVI_RT_MemFlush(context, view) == 0, "view");
+  CVI_RT_MemFree(context, view);
+  return ok & check(CVI_RT_DeInit(context) == 0, "end of the context");
+}
+
 static void *work(void *arg) {
   int id = (int)(intptr_t)arg, ok = 1;
   for (int i = 0; i < rounds && ok; i++) {
@@ -71,6 +143,7 @@ static void *work(void *arg) {
     int32_t n;
     ok &= check(CVI_NN_GetInputTensors(shared, &in, &n) == 0 && in == shared_in, "same tensors");
     ok &= check(CVI_NN_CleanupModel(model) == CVI_RC_INVALID_ARG, "double cleanup");
+    ok &= process_wide(id, i) && cleanup_under_load(id);
   }
   return (void *)(intptr_t)ok;
 }
