@@ -31,6 +31,7 @@ typedef struct rt_engine rt_engine; /* executes commands, one at a time */
 typedef struct {
   const char *name;
   bool device_addresses; /* addresses come from the device (boards) instead of from memory.c */
+  bool one_job;          /* runs of this process follow each other, whatever the engine */
   /* Fill vaddr and fd (and paddr with device_addresses) of a new block; memory is zero. */
   CVI_RC (*mem_alloc)(rt_block *block);
   void (*mem_free)(rt_block *block);

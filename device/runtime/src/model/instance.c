@@ -7,19 +7,6 @@
 
 enum { NAME_BYTES = 320 };
 
-static atomic_size_t shared_bound;
-
-void CVI_NN_Global_SetSharedMemorySize(size_t size) {
-  size_t wanted = (size_t)rt_align(size, 4096), old = atomic_load(&shared_bound);
-  while (wanted > old && !atomic_compare_exchange_weak(&shared_bound, &old, wanted)) {
-  }
-}
-
-uint64_t rt_shared_size(uint64_t need) {
-  uint64_t bound = atomic_load(&shared_bound);
-  return need > bound ? need : bound;
-}
-
 CVI_RC rt_instance_create(rt_model *model, rt_instance **out) {
   rt_instance *inst = rt_zalloc(1, sizeof(*inst), "model handle");
   if (!inst) {
@@ -36,6 +23,9 @@ static void release(rt_instance *inst) {
   for (unsigned k = 0; k < MF_BASES; k++) {
     rt_block_unref(inst->redirect[k].block);
     inst->redirect[k] = (rt_redirect){0};
+  }
+  rt_shared_put(&inst->regions[MF_BASE_SHARED]);
+  for (unsigned k = 0; k < MF_BASES; k++) {
     rt_region_free(&inst->regions[k]);
   }
   for (uint32_t i = 0; inst->tensors && i < inst->program->tensor_count; i++) {
@@ -77,8 +67,7 @@ static CVI_RC alloc_regions(rt_instance *inst) {
   snprintf(base, sizeof(base), "%.100s:%u", inst->model->file.name, inst->model->number);
   CVI_RC rc = CVI_RC_SUCCESS;
   if (!p->neuron_size && p->shared_gmem) {
-    rc = rt_region_alloc(&inst->regions[MF_BASE_SHARED], rt_shared_size(inst->model->shared_need),
-                         CVI_ALLOC_SHARED, "SharedMemory");
+    rc = rt_shared_get(inst, inst->model->shared_need, &inst->regions[MF_BASE_SHARED]);
   }
   uint64_t own = mf_region_size(&inst->model->file, p, MF_BASE_PRIVATE);
   if (!rc && own) {

@@ -21,6 +21,7 @@ typedef struct {
   uint64_t size;
   CVI_RT_MEM from_callback; /* NULL: our own */
   CVI_MEM_FREE_CB free_cb;
+  bool common; /* a shared region of several handles: put back, never freed */
 } rt_region;
 
 CVI_RC rt_region_alloc(rt_region *region, uint64_t size, CVI_ALLOC_TYPE type, const char *name);

@@ -94,8 +94,10 @@ CVI_RC rt_forward(rt_instance *inst, CVI_TENSOR *in, int32_t in_count, CVI_TENSO
 uint8_t *rt_tensor_ptr(const rt_instance *inst, uint32_t index);
 uint64_t rt_tensor_paddr(const rt_instance *inst, uint32_t index);
 
-/* Lower bound of the shared region, and the size to ask for. */
-uint64_t rt_shared_size(uint64_t need);
+/* The shared region of an instance, of at least `need` bytes: its own, or one of several handles
+ * (shared.c). */
+CVI_RC rt_shared_get(rt_instance *inst, uint64_t need, rt_region *out);
+void rt_shared_put(rt_region *region);
 
 /* Queue a run / wait for it / finish all of an instance / stop the worker of a model. */
 CVI_RC rt_async_start(rt_instance *inst, CVI_TENSOR *in, int32_t in_count, CVI_TENSOR *out,

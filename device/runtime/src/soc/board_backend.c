@@ -140,6 +140,7 @@ static CVI_RC copy(const char *chip, rt_base dst, rt_base src, uint64_t rows, ui
 const rt_backend rt_board_backend = {
     .name = "board",
     .device_addresses = true,
+    .one_job = true,
     .mem_alloc = soc_alloc,
     .mem_free = soc_free,
     .flush = soc_flush,
