@@ -123,6 +123,13 @@ class Net:
         counted = pads if counted is None else counted
         windows = kernels.window_counts(x.shape[2:], kernel, strides, pads, counted)
         counts = [int(k) for k in np.unique(windows)]
+        if len(counts) == 1 and not relu and self.rng.integers(2):
+            shift = max(0, int(counts[0]).bit_length() + 6)
+            return self.graph.add(
+                AvgPool, [x], self.name("avg"), kernel_shape=kernel, strides=strides, pads=pads,
+                counted_pads=counted, factor=int(self.rng.integers(100, 256)), counts=counts,
+                shifts=[shift],
+            )  # fmt: skip
         factor = int(self.rng.integers(1, 128))
         pairs = [arith.multiplier_and_shift(min(0.999, 1.1 / (factor * max(k, 1)))) for k in counts]
         return self.graph.add(

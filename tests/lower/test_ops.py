@@ -149,6 +149,39 @@ def _average(x: np.ndarray, pool: Any) -> np.ndarray:
     return total / pool.window_counts() * pool.scale_of() / pool.results[0].type.scale
 
 
+def test_average_whose_threshold_is_free_is_plain() -> None:
+    """Its threshold moves by at most 0.4 % to where ratio = factor / 2^shift."""
+    net = Net(1, 5, 7, 7)
+    pool = net.add(top.AvgPool, [net.x], "p", kernel_shape=(7, 7), keepdims=False)
+    y = net.add(top.MatMul, [pool, net.const("r", net.random(5, 4)), None], "fc")
+    check(net, y, worst=2)
+    graph, table, _ = net.finish(y)
+    g = lower(graph, table, chip_named("cv181x"))
+    (plain,) = ops(g, "AvgPool")
+    scale = plain.results[0].type.scale
+    assert not plain.multipliers and 128 <= plain.factor < 256
+    assert abs(scale * 127 / table["p"].threshold - 1) < 1 / 255
+    assert plain.factor / 2 ** plain.shifts[0] == pytest.approx(
+        plain.scale_of() / scale / 49, rel=1e-12
+    )
+
+
+def test_average_with_a_shared_threshold_keeps_it() -> None:
+    """A graph output, an operand of Concat (also behind Reshape), counts that differ, a relu."""
+    net = Net(1, 5, 8, 8)
+    pool = lambda name, **more: net.add(  # noqa: E731
+        top.AvgPool, [net.x], name, kernel_shape=(3, 3), pads=(1, 1, 1, 1), **more
+    )
+    a, b = pool("a", count_include_pad=True), pool("b", count_include_pad=True)
+    joined = net.add(
+        top.Concat, [net.add(top.Reshape, [b], "r", shape=(1, 5, 8, 8)), net.x], "j", axis=1
+    )
+    c, d = pool("c"), pool("d", count_include_pad=True, do_relu=True)
+    e = net.add(top.Add, [c, d], "e")
+    g = check(net, a, joined, e, worst=3)
+    assert all(op.multipliers for op in ops(g, "AvgPool"))
+
+
 def test_global_average_without_dims() -> None:
     net = Net(1, 5, 7, 7)
     y = net.add(top.AvgPool, [net.x], "p", kernel_shape=(7, 7), keepdims=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,24 @@ def test_pools(shape: Any, kernel: Any, strides: Any, pads: Any, counted: Any) -
         for i, t in np.ndenumerate(total)
     ]
     np.testing.assert_array_equal(evaluate(g, y, x).ravel(), np.clip(want, -128, 127))
+
+
+def test_plain_avg_pool() -> None:
+    """Without multipliers: R(factor * sum, shift), half up."""
+    x = np.array([[[[1, 2], [3, 1]], [[-7, -3], [-4, 0]], [[127, 127], [127, 127]]]], np.int8)
+    g, (v,) = graph_with(x.shape)
+    y = g.add(tpu.AvgPool, [v], "y", kernel_shape=(2, 2), counts=[4], factor=250, shifts=[9])
+    want = [math.floor(250 * int(c.sum()) / 512 + 0.5) for c in x[0]]
+    np.testing.assert_array_equal(evaluate(g, y, x).ravel(), np.clip(want, -128, 127))
+    g.verify()
+
+
+def test_plain_avg_pool_has_no_relu() -> None:
+    g, (v,) = graph_with((1, 1, 4, 4))
+    y = g.add(tpu.AvgPool, [v], "y", kernel_shape=(2, 2), counts=[4], shifts=[1], do_relu=True)
+    g.outputs = [y]
+    with pytest.raises(InternalError, match="relu"):
+        g.verify()
 
 
 def test_avg_pool_verifies_counts() -> None:

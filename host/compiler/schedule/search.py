@@ -21,6 +21,7 @@ from .program import Backend
 from .quick import Quick
 
 MAX_GROUP = {0: 1, 1: 6, 2: 14, 3: 24}  # layers in a group, by optimisation level
+SMALL = 24  # a network of at most so many layers may be one group (opt 2, 3)
 TRIES = {0: 3, 1: 3, 2: 4, 3: 8}  # row tilings looked at beyond the smallest that fits
 KEEP = {0: 3, 1: 3, 2: 4, 3: 12}  # plans of a group that are evaluated
 CUTS = (
@@ -65,10 +66,11 @@ class Search:
         """The cheapest plans that cover consecutive layers with at most `limit` bytes of local
         memory."""
         best: list[tuple[float, Plan | None, int]] = [(0.0, None, 0)]
+        most = MAX_GROUP[self.opt] if self.opt < 2 or len(layers) > SMALL else SMALL
         for j in range(1, len(layers) + 1):
             choice: tuple[float, Plan | None, int] | None = None
             misses = 0
-            for i in range(j - 1, max(-1, j - 1 - MAX_GROUP[self.opt]), -1):
+            for i in range(j - 1, max(-1, j - 1 - most), -1):
                 group = layers[i:j]
                 if not self.legal(group):
                     continue
@@ -378,7 +380,7 @@ def signature(layer: Layer) -> tuple:
         layer.window,
         layer.groups,
         len(op.operands) > 2 and op.operands[2] is None,
-        len(op.attrs.get("counts", ())),
+        len(op.attrs.get("multipliers", ())),
     )
 
 

@@ -46,17 +46,19 @@ class MaxPool(_Pool):
 
 @register
 class AvgPool(_Pool):
-    """sat8(relu(Q(factor * sum over the window, multipliers[k], shifts[k]))), fill 0.
+    """Average over the window, fill 0, in one of two forms:
+
+    sat8(relu(Q(factor * sum, multipliers[k], shifts[k]))), factor 1..127 only adds fraction bits
+    sat8(R(factor * sum, shifts[0])), without multipliers: one count, factor 1..255, no relu
 
     k: index in `counts` (ascending) of the number of window positions that lie inside the input
     enlarged by counted_pads (top, left, bottom, right). pads already include what ceil_mode adds.
-    factor 1..127 only adds fraction bits for Q.
     """
 
     counted_pads = ints(default=(0, 0, 0, 0))
     factor = int_(default=1)
     counts = ints()
-    multipliers = ints()
+    multipliers = ints(default=())
     shifts = ints()
     do_relu = bool_(default=False)
 
@@ -69,11 +71,14 @@ class AvgPool(_Pool):
 
     def verify(self) -> None:
         super().verify()
-        self.require(1 <= self.factor <= 127, f"factor {self.factor}")
         self.require(
-            len(self.counts) == len(self.multipliers) == len(self.shifts),
+            1 <= self.factor <= (127 if self.multipliers else 255), f"factor {self.factor}"
+        )
+        self.require(
+            len(self.counts) == len(self.shifts) == (len(self.multipliers) or 1),
             "counts, multipliers, shifts differ in length",
         )
+        self.require(bool(self.multipliers) or not self.do_relu, "a relu without multipliers")
         self.require(list(self.counts) == sorted(set(self.counts)), "counts are not ascending")
         self.require(
             set(np.unique(self.window_counts()).tolist()) <= set(self.counts),
@@ -84,6 +89,8 @@ class AvgPool(_Pool):
         acc = kernels.sum_pool(x, self.kernel_shape, self.strides, self.pads) * np.int32(
             self.factor
         )
+        if not self.multipliers:
+            return arith.saturate(arith.shift_round(acc, self.shifts[0]))  # type: ignore[return-value]
         k = np.searchsorted(np.asarray(self.counts), self.window_counts())
         q = arith.requantise(
             acc, np.asarray(self.multipliers, np.int64)[k], np.asarray(self.shifts, np.int64)[k]

@@ -19,6 +19,7 @@ from .weights import blob_bytes, padded_inputs
 MAX_DIM = 4063
 MAX_PAD = 15
 TDMA_MERGE_GAP = 16
+PLAIN = "plain"  # the form of an average pooling without parameters
 
 
 def align16(x: int) -> int:
@@ -113,6 +114,8 @@ class Cv18xxBackend:
                 bias=bool(extra),
                 ps32=3 if partial else 0,
             )
+        if kind == "avgpool" and extra == PLAIN:
+            return cost.avg_pool_cycles(chip, n=n, c=c, oh=h, ow=w, kh=kh, kw=kw, x_stride=sx)
         if kind in ("depthwise", "avgpool"):
             one = cost.depthwise_cycles(chip, n=n, c=c, oh=h, ow=w, kh=kh, kw=kw, x_stride=sx)
             return one * (1.3 if extra else 1.0)
@@ -230,4 +233,6 @@ def _constant(layer: Layer) -> Any:
     """The part of the op that its cost depends on."""
     if layer.kind == "fc":
         return layer.op.operand("bias") is not None
-    return len(layer.op.attrs["counts"]) > 1 if layer.kind == "avgpool" else None
+    if layer.kind == "avgpool":
+        return len(layer.op.attrs["counts"]) > 1 if layer.op.attrs["multipliers"] else PLAIN
+    return None

@@ -23,7 +23,7 @@ from .operand import Operand, operand
 from .softmax import softmax
 from .tdma import Tdma
 from .tiu import Tiu
-from .weights import align16, padded_inputs, parameter_bytes, weights_part
+from .weights import align16, padded_inputs, parameter_bytes, weights_and_parameters
 
 
 class Emitter:
@@ -116,7 +116,7 @@ def conv(e: Emitter, c: Compute) -> None:
     assert c.weights is not None
     layer, base = c.layer, e.blob(c)
     groups = -(-c.out_region.shape[1] // e.chip.lanes)
-    params = base + weights_part(layer, groups, c.weights.ic[1] - c.weights.ic[0], e.chip)
+    weights, params = (base + x for x in weights_and_parameters(layer, groups))
     pieces = list(e.pieces(c))
     if c.partial != "only" and len(pieces) > 1:
         raise UnsupportedError(
@@ -134,7 +134,7 @@ def conv(e: Emitter, c: Compute) -> None:
             x,
             out,
             channels=padded_inputs(x.shape[1], e.chip),
-            weights=base,
+            weights=weights,
             params=params,
             with_bias=parameter_bytes(layer) == 9,
             kernel=layer.window.kernel,
@@ -175,12 +175,13 @@ def depthwise(e: Emitter, c: Compute) -> None:
     """One quantised depthwise convolution (tiu page 5.8)."""
     assert c.weights is not None
     layer, base = c.layer, e.blob(c)
-    params = base + weights_part(layer, -(-c.out_region.shape[1] // e.chip.lanes), 1, e.chip)
+    groups = -(-c.out_region.shape[1] // e.chip.lanes)
+    weights, params = (base + x for x in weights_and_parameters(layer, groups))
     for out, x, g in e.pieces(c):
         e.tiu.depthwise(
             x,
             out,
-            weights=base,
+            weights=weights,
             constant=0,
             params=params,
             with_bias=parameter_bytes(layer) == 9,
@@ -203,9 +204,18 @@ def max_pool(e: Emitter, c: Compute) -> None:
 
 
 def avg_pool(e: Emitter, c: Compute) -> None:
-    """Depthwise convolutions with constant weight `factor` and the multiplier of the window's
-    count: one per rectangle of equal counts (one in all unless padding is not counted)."""
-    layer, a, base = c.layer, c.layer.op.attrs, e.blob(c)
+    """The plain form is an instruction (tiu page 5.7). Else depthwise convolutions with constant
+    weight `factor` and the multiplier of the window's count: one per rectangle of equal counts (one
+    in all unless padding is not counted)."""
+    layer, a = c.layer, c.layer.op.attrs
+    if not a["multipliers"]:
+        for out, x, g in e.pieces(c):
+            e.tiu.average_pool(
+                x, out, kernel=layer.window.kernel, strides=g.strides, pads=g.pads,
+                factor=a["factor"], shift=a["shifts"][0],
+            )  # fmt: skip
+        return
+    base = e.blob(c)
     run = align16(-(-c.out_region.shape[1] // e.chip.lanes) * 5)
     assert c.weights is not None
     for part, count in count_rectangles(layer, c.out_region):
@@ -287,13 +297,14 @@ def prelu(e: Emitter, c: Compute) -> None:
     out, (x,) = e.operands(c)
     t, base = e.temp(c, out), e.blob(c)
     groups = -(-out.shape[1] // e.chip.lanes)
+    weights, params = (base + x for x in weights_and_parameters(c.layer, groups))
     e.tiu.minimum(t, x, 0)
     e.tiu.depthwise(
         t,
         out,
-        weights=base,
+        weights=weights,
         constant=0,
-        params=base + groups * 16,
+        params=params,
         with_bias=False,
         kernel=(1, 1),
         strides=(1, 1),

@@ -234,6 +234,34 @@ class Tiu:
         fill: int,
     ) -> None:
         """Maximum pooling; the fill value takes part in every window (section 5.7)."""
+        self._pool(x, out, kernel, strides, pads, fill, {"tsk_eu_typ": 0, "tsk_opd_num": 1})
+
+    def average_pool(
+        self,
+        x: Operand,
+        out: Operand,
+        *,
+        kernel: tuple[int, int],
+        strides: tuple[int, int],
+        pads: tuple[int, int, int, int],
+        factor: int,
+        shift: int,
+    ) -> None:
+        """sat8(R(factor * sum over the window, shift)), fill 0, factor 0..255 (section 5.7)."""
+        more = {"tsk_eu_typ": 1, "tsk_opd_num": 2, "opt_res_shift": shift}
+        more |= {"opt_opd1_const": 1, "opt_opd1_sign": 0, "opd1_addr": factor}
+        self._pool(x, out, kernel, strides, pads, 0, more)
+
+    def _pool(
+        self,
+        x: Operand,
+        out: Operand,
+        kernel: tuple[int, int],
+        strides: tuple[int, int],
+        pads: tuple[int, int, int, int],
+        fill: int,
+        more: Fields,
+    ) -> None:
         f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", x.shape)
         f |= {"opd1_h": kernel[0], "opd1_w": kernel[1]} | window_fields(
             self.chip, pads, strides, fill
@@ -241,12 +269,10 @@ class Tiu:
         f |= stride_fields("res0", out) | stride_fields("opd0", x)
         f |= {
             "tsk_typ": 1,
-            "tsk_eu_typ": 0,
-            "tsk_opd_num": 1,
             "res0_addr": out.address(self.chip),
             "opd0_addr": x.address(self.chip),
         }
-        self.commands.tiu(f, [x.span], [out.span])
+        self.commands.tiu(f | more, [x.span], [out.span])
 
     # ---- matrices
     def matrix(

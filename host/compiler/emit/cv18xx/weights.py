@@ -3,10 +3,10 @@
 In local memory a slice is one block per lane (hw/cv18xx.md sections 4.2, 4.4), groups =
 ceil(channels / lanes):
 
-    convolution      groups x [kh*kw*ic bytes]  padded to 16   groups x [9 (5) parameter bytes]
-    depthwise        groups x align16(kh*kw)                   groups x [9 (5) parameter bytes]
+    convolution      groups x [9 (5) parameter bytes]  padded to 2  groups x [kh*kw*ic bytes]
+    depthwise        groups x align16(kh*kw)  groups x [9 (5) parameter bytes]
     fully connected  rows of the right matrix, then four rows of bias bytes
-    average pooling  per window count: groups x [5 bytes], padded to 16
+    average pooling  per window count: groups x [5 bytes], padded to 16; the plain form: nothing
 
 In DDR the blocks of the lanes lie one behind the other, so that one command loads a slice. Where
 that would waste bytes (channels that are no multiple of the lanes, depthwise kernels) weights and
@@ -47,16 +47,13 @@ def parameter_bytes(layer: Layer) -> int:
     return 9 if layer.kind in ("conv", "depthwise") and layer.op.operand("bias") is not None else 5
 
 
-def weights_part(layer: Layer, groups: int, ic: int, chip: Chip) -> int:
-    """Bytes of the weights in a block, up to where the parameters begin."""
+def weights_and_parameters(layer: Layer, groups: int) -> tuple[int, int]:
+    """Where the weights and the parameters begin in a block: the weights of a convolution may begin
+    at any even byte, everything else at multiples of 16."""
     kh, kw = layer.window.kernel
     if layer.kind == "conv":
-        return align16(groups * kh * kw * padded_inputs(ic, chip))
-    if layer.kind == "depthwise":
-        return groups * align16(kh * kw)
-    if layer.kind == "prelu":
-        return groups * 16
-    return 0
+        return -(-groups * parameter_bytes(layer) // 2) * 2, 0
+    return 0, groups * (16 if layer.kind == "prelu" else align16(kh * kw))
 
 
 def blob_bytes(layer: Layer, oc: int, ic: int, chip: Chip) -> int:
@@ -64,8 +61,14 @@ def blob_bytes(layer: Layer, oc: int, ic: int, chip: Chip) -> int:
     constants."""
     groups = -(-oc // chip.lanes)
     if layer.kind in ("conv", "depthwise", "prelu"):
-        return align16(weights_part(layer, groups, ic, chip) + groups * parameter_bytes(layer))
+        weights, params = weights_and_parameters(layer, groups)
+        if layer.kind != "conv":
+            return align16(params + groups * parameter_bytes(layer))
+        kh, kw = layer.window.kernel
+        return align16(weights + groups * kh * kw * padded_inputs(ic, chip))
     if layer.kind == "avgpool":
+        if not layer.op.attrs["multipliers"]:
+            return 0
         return len(layer.op.attrs["counts"]) * align16(groups * 5)
     if layer.kind == "dequantize":
         return TABLE_BYTES
@@ -186,9 +189,11 @@ def _conv(piece: WeightSlice, chip: Chip) -> list[_Part]:
         shift.data[sel],
     )
     rows = _weight_rows(layer.kind, spread(weights, layer), chip)
-    stride = rows.shape[1] if layer.kind == "conv" else align16(rows.shape[1])
-    start = weights_part(layer, -(-(oc1 - oc0) // chip.lanes), ic1 - ic0, chip)
-    return [_Part(0, stride, rows), _Part(start, params.shape[1], params)]
+    at, params_at = weights_and_parameters(layer, -(-(oc1 - oc0) // chip.lanes))
+    first = _Part(params_at, params.shape[1], params)
+    if layer.kind == "conv":
+        return [first, _Part(at, rows.shape[1], rows)]
+    return [_Part(at, align16(rows.shape[1]), rows), first]
 
 
 def spread(w: NDArray, layer: Layer) -> NDArray:

@@ -10,9 +10,15 @@ where 128 * f * count would not fit 31 bits.
 
 The average of a whole picture that is larger than the memory of a lane is a matrix product, which
 sums up in 32 bits over as many pieces as it takes: rows (n*c, h*w) times a column of f.
+
+Where the ratio s_in / s_out / count is k / 2^s with k < 256, and one for all windows, the plain
+form is exact, takes no parameters and has one rounding: y_q = R(k * sum(x_q), s). `plain_threshold`
+moves a threshold that nobody depends on there.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -61,7 +67,18 @@ def lower_avg_pool(ctx: Context, op: top.AvgPool) -> Value:
     counts = np.unique(
         window_counts(x.shape[2:], op.kernel_shape, op.strides, pads, counted)
     ).tolist()
-    factor = min(127, (2**31 - 1) // (128 * op.kernel_shape[0] * op.kernel_shape[1]))
+    too_large = _too_large(ctx, x, tuple(op.kernel_shape), pads)
+    area = op.kernel_shape[0] * op.kernel_shape[1]
+    ratio = x.type.scale / scale / counts[0]
+    k, shift = plain_pair(ratio)
+    if is_exact(ratio, k, shift) and not (
+        len(counts) > 1 or op.do_relu or too_large or 128 * k * area >= 2**31
+    ):
+        return ctx.add(
+            tpu.AvgPool, [x], op.name, scale, kernel_shape=op.kernel_shape, strides=op.strides,
+            pads=pads, counted_pads=counted, factor=k, counts=counts, shifts=[shift],
+        )  # fmt: skip
+    factor = min(127, (2**31 - 1) // (128 * area))
     ratios = [x.type.scale / scale / count / factor for count in counts]
     if factor < 1 or max(ratios) >= 1:
         raise UnsupportedError(
@@ -69,7 +86,7 @@ def lower_avg_pool(ctx: Context, op: top.AvgPool) -> Value:
             "can not be averaged in INT8"
         )
     pairs = [multiplier_and_shift(r) for r in ratios]
-    if _too_large(ctx, x, tuple(op.kernel_shape), pads):
+    if too_large:
         return _as_matrix(ctx, op, x, factor, *pairs[0])
     return ctx.add(
         tpu.AvgPool, [x], op.name, scale, kernel_shape=op.kernel_shape, strides=op.strides,
@@ -90,6 +107,33 @@ def _as_matrix(ctx: Context, op: top.AvgPool, x: Value, factor: int, m: int, s: 
         do_relu=op.do_relu,
     )  # fmt: skip
     return ctx.add(tpu.Reshape, [sums], op.name, scale, shape=(n, c, 1, 1))
+
+
+def plain_pair(ratio: float) -> tuple[int, int]:
+    """(k, s): k / 2^s nearest to the ratio, 128 <= k < 256, 0 <= s <= 31 (k is smaller for ratios
+    beyond these, and 0 where there is no such pair)."""
+    s = min(31, max(0, 7 - math.floor(math.log2(ratio))))
+    k = round(ratio * 2.0**s)
+    if k == 256 and s:
+        k, s = 128, s - 1
+    return (k, s) if k < 256 else (0, 0)
+
+
+def is_exact(ratio: float, k: int, s: int) -> bool:
+    """Is the ratio k / 2^s but for the rounding of float64?"""
+    return k > 0 and abs(ratio * 2.0**s / k - 1) < 1e-12
+
+
+def plain_threshold(op: top.AvgPool, threshold_in: float, threshold: float) -> float:
+    """The threshold next to this one with which the plain form is exact (by at most 0.4 %);
+    unchanged where the windows differ or the result has a relu."""
+    counts = set(op.counts(0)), set(op.counts(1))
+    if op.do_relu or any(len(c) > 1 for c in counts):
+        return threshold
+    count = counts[0].pop() * counts[1].pop()
+    k, s = plain_pair(threshold_in / threshold / count)
+    near = threshold_in / count * 2.0**s / k if k else threshold
+    return near if abs(near / threshold - 1) < 1 / 255 else threshold
 
 
 def effective_pads(op: top.Pool) -> tuple[int, int, int, int]:

@@ -11,9 +11,10 @@ Baseline: hw/cv18xx-quant.md section 2. Three kinds of op:
     FREE_RELU Relu, Clip, Concat: an input that only this op reads is produced with the result's
               threshold; any other input is requantised by the op
 
-Everything else (Conv, MatMul, Add, Mul, AvgPool, ...) has independent thresholds. Graph inputs keep
-their own. A value behind relu with an upper limit has a threshold of at most that limit, so that
-saturation is the upper limit.
+Everything else (Conv, MatMul, Add, Mul, AvgPool, ...) has independent thresholds. That of an
+AvgPool moves a little where that makes it cheaper (pool.py), unless it is a graph output or shared.
+Graph inputs keep their own. A value behind relu with an upper limit has a threshold of at most that
+limit, so that saturation is the upper limit.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 from ... import top
 from ...errors import UserInputError
 from ...ir import Graph, Op, Value
+from .pool import plain_threshold
 
 INHERIT = (top.Reshape, top.Permute, top.Pad)
 KEEP = (top.MaxPool, top.LeakyRelu, top.PRelu)
@@ -50,7 +52,18 @@ def unify(
         if isinstance(op, (*INHERIT, *KEEP)):
             own, given = th[op.name], th[op.x.name]
             th[op.name] = max(given, own) if _is_steep(op) else min(given, limits[op.name])
+        elif isinstance(op, top.AvgPool) and _is_free(op.results[0], graph):
+            th[op.name] = plain_threshold(op, th[op.x.name], th[op.name])
     return th
+
+
+def _is_free(v: Value, graph: Graph) -> bool:
+    """True if no reader of v, also behind INHERIT, depends on its threshold."""
+    return v not in graph.outputs and not any(
+        isinstance(op, (*KEEP, *FREE_RELU))
+        or (isinstance(op, INHERIT) and not _is_free(op.results[0], graph))
+        for op, _ in v.uses
+    )
 
 
 def relu_limit(op: Op) -> float:
