@@ -61,8 +61,10 @@ class Tdma:
         n, c, h, w = shape
         if h > 1 and dst_shape is None and max(src.strides[2], dst.strides[2]) > MAX_ROW_STRIDE:
             for y in range(h):
-                rows = src.row(y), dst.row(y)
-                self.copy(direction, *rows, (n, c, 1, w), src_fmt=src_fmt, dst_fmt=dst_fmt, **more)
+                self.copy(
+                    direction, src.row(y), dst.row(y), (n, c, 1, w), dst_shape=None,
+                    src_fmt=src_fmt, dst_fmt=dst_fmt, **more,
+                )  # fmt: skip
             return
         _, dc, dh, dw = dst_shape or shape
         f = {
