@@ -15,17 +15,18 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from ..compiler.errors import TpuforgeError
+from ..compiler.errors import OptionError, TpuforgeError
 from ..compiler.fileio import atomic_output, existing_file, write_bytes, write_text
 from . import console
 from .arguments import Parser, bool_word, floats, ints, names, shapes
-from .console import Progress, say, step, version_line
+from .console import Progress, log_to, say, step, version_line
 from .dialect import NEW, OLD, detect_dialect
 
 __all__ = [
     "NEW", "OLD", "Parser", "Progress", "add_common_options", "apply_common_options",
-    "atomic_output", "bool_word", "detect_dialect", "existing_file", "floats", "ints", "names",
-    "run", "say", "shapes", "step", "version_line", "write_bytes", "write_text",
+    "atomic_output", "bool_word", "check_module_name", "detect_dialect", "existing_file", "floats",
+    "ints", "log_to", "names", "run", "say", "shapes", "step", "version_line", "write_bytes",
+    "write_text",
 ]  # fmt: skip
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -69,6 +70,15 @@ def _fail(prog: str, message: str, code: int, args: Sequence[str]) -> int:
     paragraph = " ".join(message.splitlines())  # text of a damaged file may be quoted in it
     print(f"{prog}: error: {paragraph}", file=sys.stderr, flush=True)
     return code
+
+
+def check_module_name(name: str | None) -> None:
+    """OptionError for a --model_name that can not be part of file names."""
+    from ..compiler.flow.deploy import bad_name
+
+    problem = bad_name(name) if name is not None else ""
+    if problem:
+        raise OptionError(f"--model_name {problem}")
 
 
 def add_common_options(parser: Parser, *, verbosity: bool = True) -> None:

@@ -1,22 +1,65 @@
-"""What commands print: version line, step lines, progress (cli.md section 2.5)."""
+"""What commands print: version line, step lines, progress; and the log file (cli.md section
+2.5)."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
 
 from .. import __version__
 
 quiet = False  # set by -q
+_log: IO[str] | None = None  # set by log_to
 
 
 def say(text: str = "") -> None:
-    """A line on stdout, unless --quiet."""
+    """A line on stdout, unless --quiet; and in the log."""
+    note(text)
     if not quiet:
         print(text, flush=True)
+
+
+def note(text: str) -> None:
+    """A line in the log only."""
+    if _log is not None:
+        with suppress(OSError, ValueError):
+            _log.write(text + "\n")
+            _log.flush()
+
+
+@contextmanager
+def log_to(path: Path, prog: str, argv: Sequence[str], *, anew: bool = False) -> Iterator[None]:
+    """While the context is open, what is said also goes to the end of the file: first the version,
+    the time and the command, last how it ended, with the traceback of an error. anew: without what
+    the file held before. Where no file can be written there is no log.
+    """
+    global _log
+    outer = _log
+    try:
+        file = path.open("w" if anew else "a", encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        yield
+        return
+    begin, _log = time.perf_counter(), file
+    try:
+        note(f"==== {time.strftime('%Y-%m-%d %H:%M:%S')} {version_line()}")
+        note(f"$ {shlex.join([prog, *argv])}")
+        yield
+        note(f"==== done, {time.perf_counter() - begin:.2f} s")
+    except BaseException as e:
+        note("".join(traceback.format_exception(e)).rstrip())
+        note(f"==== failed, {time.perf_counter() - begin:.2f} s")
+        raise
+    finally:
+        _log = outer
+        with suppress(OSError):
+            file.close()
 
 
 def version_line() -> str:

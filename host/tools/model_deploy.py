@@ -12,6 +12,7 @@ from .console import TERMINAL
 
 if TYPE_CHECKING:
     from ..compiler.api import Deployed
+    from ..compiler.ir import Graph
 
 #: options of the vendor's tools that mean nothing here: accepted, and a note says so (section 5.1)
 IGNORED_FLAGS = (
@@ -25,10 +26,10 @@ IGNORED_VALUES = (
     "--compress_mode", "--iomem_set", "--addr_mode", "--same_addr", "--layer_group_config",
     "--q_group_size", "--trunc_final", "--gen_test_input", "--gen_test_seed", "--gelu_mode",
     "--time_fixed_subnet", "--subnet_params", "--global_op_types", "--fazzy_match", "--ip", "--pwd",
-    "--model_version", "--num_device", "--num_core", "--custom_op_plugin", "--inputs_type",
-    "--outputs_type",
+    "--model_version",
 )  # fmt: skip
 LATER_FLAGS = ("--quant_output_bf16", "--expose_bf16_inputs")
+TYPES = ("AUTO", "FP32", "INT8", "BF16", "SAME")
 CV18XX = ("cv183x", "cv182x", "cv181x", "cv180x")
 BM168X = ("bm1684x", "bm1684")
 #: default tolerance of the vendor's current tool, shown as a hint when ours passes and it would not
@@ -67,6 +68,13 @@ def parser() -> common.Parser:
     p.add_argument("--quant_input_list", type=common.ints, help=argparse.SUPPRESS)
     p.add_argument("--quant_output_list", type=common.ints, help=argparse.SUPPRESS)
     p.add_bool("--dequant_results_to_fp32", default=True, help="old command line")
+    for option in ("--inputs_type", "--outputs_type"):
+        p.add_argument(
+            option, type=str.upper, choices=TYPES, default="AUTO", help="old command line"
+        )
+    p.add_argument("--num_device", type=int, default=1, help=argparse.SUPPRESS)
+    p.add_argument("--num_core", type=int, default=1, help=argparse.SUPPRESS)
+    p.add_argument("--custom_op_plugin", default="", help=argparse.SUPPRESS)
     p.add_argument(
         "--opt", type=int, choices=(0, 1, 2, 3), default=2, help="search of the scheduler"
     )
@@ -94,6 +102,16 @@ def _main(argv: list[str]) -> int:
     common.apply_common_options(options)
     old = common.detect_dialect(options, name_is_old=True) == common.OLD
     _check(options, old)
+    from ..compiler.flow.deploy import read_top
+
+    graph = read_top(options.mlir)
+    log = Path(options.model).with_name(f"{options.model_name or graph.name}.log")
+    with common.log_to(log, "model_deploy", argv):
+        _deploy(options, graph, old)
+    return 0
+
+
+def _deploy(options: argparse.Namespace, graph: Graph, old: bool) -> None:
     from ..compiler import api
 
     common.say(common.version_line())
@@ -102,16 +120,20 @@ def _main(argv: list[str]) -> int:
     ):
         common.say(f"note: --{option} has no effect here")
     inputs = None if options.skip_validation or not options.test_input else _files(options, old)
+    quant_input, quant_output = _boundary(options, graph)
+    if inputs:
+        common.say(
+            f"[CMD]: model_runner --input {options.test_input} --model {options.model} "
+            f"--output {Path(options.model).stem}_outputs.npz"
+        )
     done = api.deploy(
-        options.mlir,
+        graph,
         options.calibration_table,
         options.chip,
         options.model,
         name=options.model_name,
-        quant_input=options.quant_input or bool(options.quant_input_list),
-        quant_output=options.quant_output
-        or bool(options.quant_output_list)
-        or not options.dequant_results_to_fp32,
+        quant_input=quant_input,
+        quant_output=quant_output,
         quantize_table=options.quantize_table,
         opt=options.opt,
         merge_weight=options.merge_weight,
@@ -128,7 +150,29 @@ def _main(argv: list[str]) -> int:
     if old and options.model_name:
         _write_old_name(done, options.model_name)
     _hint(done, options)
-    return 0
+
+
+def _boundary(options: argparse.Namespace, graph: Graph) -> tuple[bool, bool]:
+    """(int8 inputs, int8 outputs): of all or of none, in any of the ways of saying it."""
+    for option, values in (
+        ("quant_input_list", graph.inputs),
+        ("quant_output_list", graph.outputs),
+    ):
+        chosen = set(getattr(options, option) or ())
+        if chosen - set(range(1, len(values) + 1)):
+            raise OptionError(f"--{option} counts from 1 to {len(values)}")
+        if chosen and len(chosen) < len(values):
+            raise UnsupportedError(
+                f"--{option}: this version makes all of the {len(values)} int8 or none"
+            )
+    quant = ("INT8", "SAME")
+    return (
+        options.quant_input or bool(options.quant_input_list) or options.inputs_type in quant,
+        options.quant_output
+        or bool(options.quant_output_list)
+        or options.outputs_type in quant
+        or not options.dequant_results_to_fp32,
+    )
 
 
 def _check(options: argparse.Namespace, old: bool) -> None:
@@ -172,6 +216,15 @@ def _check(options: argparse.Namespace, old: bool) -> None:
     for flag in LATER_FLAGS:
         if flag.lstrip("-") in options.present:
             raise UnsupportedError(f"{flag}: this version compiles INT8 only")
+    if "BF16" in (options.inputs_type, options.outputs_type):
+        raise UnsupportedError(
+            "--inputs_type, --outputs_type BF16: this version compiles INT8 only"
+        )
+    if options.num_core != 1 or options.num_device != 1:
+        raise OptionError(f"--num_core, --num_device: a {options.chip} has one core and is alone")
+    if options.custom_op_plugin:
+        raise UnsupportedError("--custom_op_plugin: this version has no custom operators")
+    common.check_module_name(options.model_name)
     for option in ("tolerance", "correctness"):
         numbers = getattr(options, option)
         if numbers is not None and len(numbers) > 4:

@@ -5,19 +5,23 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..compiler.errors import OptionError, UnsupportedError, UserInputError
 from . import common
 from .console import TERMINAL
 from .preprocessing import add_preprocessing, describe, input_attributes
 
+if TYPE_CHECKING:
+    from ..compiler.ir import Graph
+
 #: expert options of the vendor's tool that mean nothing here: accepted, and a note says so
-IGNORED_FLAGS = ("--dynamic", "--struct_optimize", "--not_inference")
+IGNORED_FLAGS = ("--dynamic", "--struct_optimize")
 IGNORED_VALUES = (
     "--dynamic_shape_input_names", "--shape_influencing_input_names", "--onnx_sim", "--pruning",
-    "--op_custom_shape", "--debug_cmd", "--input_types", "--graph",
+    "--op_custom_shape", "--debug_cmd", "--input_types", "--graph", "--model_data", "--aligned",
 )  # fmt: skip
+OLD_TOLERANCE = (0.99, 0.99, 0.98)
 EXTENSIONS = {".onnx": "onnx"}
 LATER = {".prototxt": "Caffe", ".pt": "TorchScript", ".tflite": "TFLite", ".mlir": "MLIR"}
 
@@ -34,7 +38,6 @@ def parser() -> common.Parser:
         "--model_name", required=True, help="name of the module and prefix of the side files"
     )
     p.add_argument("--model_def", required=True, metavar="FILE", help="the model: .onnx")
-    p.add_argument("--model_data", metavar="FILE", help="weights that go with a .prototxt")
     p.add_argument("--mlir", required=True, metavar="OUT.mlir", help="the float graph to write")
     p.add_argument(
         "--input_shapes",
@@ -69,6 +72,9 @@ def parser() -> common.Parser:
         default=[],
         metavar="A,B",
         help="tensors that are not compared",
+    )
+    p.add_argument(
+        "--not_inference", action="store_true", help="do not run the test input, only keep it"
     )
     p.add_argument(
         "--add_postprocess",
@@ -106,12 +112,19 @@ def parser() -> common.Parser:
 
 
 def _main(argv: list[str]) -> int:
-    from ..compiler import api
-
     options = parser().parse(argv)
     common.apply_common_options(options)
     dialect = common.detect_dialect(options)
     _check(options, dialect)
+    log = Path(options.mlir).with_name(f"{options.model_name}.log")
+    with common.log_to(log, "model_transform", argv, anew=True):
+        _transform(options, dialect)
+    return 0
+
+
+def _transform(options: argparse.Namespace, dialect: str) -> None:
+    from ..compiler import api
+
     common.say(common.version_line())
     for option in sorted(
         {o.lstrip("-") for o in (*IGNORED_FLAGS, *IGNORED_VALUES)} & options.present
@@ -121,7 +134,18 @@ def _main(argv: list[str]) -> int:
     preprocess = _preprocessing(options, dialect, shapes)
     for attributes in filter(None, preprocess):
         common.say("\n".join(describe(attributes)))
-    api.transform(
+    if options.test_result and not options.not_inference:
+        taken = Path(options.mlir).with_name(f"{options.model_name}_in_f32.npz")
+        for model, result in (
+            (options.model_def, f"{options.model_name}_ref_outputs.npz"),
+            (options.mlir, options.test_result),
+        ):
+            common.say(
+                f"[CMD]: model_runner --input {taken} --model {model} --output {result} "
+                "--dump_all_tensors"
+            )
+    old = dialect == common.OLD
+    done = api.transform(
         options.model_def,
         name=options.model_name,
         mlir=options.mlir,
@@ -130,13 +154,23 @@ def _main(argv: list[str]) -> int:
         preprocess=preprocess,
         test_input=_test_inputs(options, dialect),
         test_result=options.test_result,
-        tolerance=options.tolerance,
+        tolerance=options.tolerance or (OLD_TOLERANCE if old else None),
         excepts=options.excepts,
+        infer=not options.not_inference,
         print_ir_after=options.print_ir_after,
         keep=options.debug,
         console=TERMINAL,
     )
-    return 0
+    if old:
+        _write_op_info(
+            done.graph, Path(options.mlir).with_name(f"{options.model_name}_op_info.csv")
+        )
+
+
+def _write_op_info(graph: Graph, path: Path) -> None:
+    """Rows tensor, operation, quantisation, threshold (section 3.3); no thresholds yet."""
+    rows = [f"{op.results[0].name},{type(op).__name__},NONE,0" for op in graph.ops]
+    common.write_text(path, "\n".join(rows) + "\n")
 
 
 def _check(options: argparse.Namespace, dialect: str) -> None:
@@ -153,6 +187,7 @@ def _check(options: argparse.Namespace, dialect: str) -> None:
         )
     if options.model_type not in (None, EXTENSIONS[suffix]):
         raise OptionError(f"--model_type {options.model_type} contradicts the extension of {path}")
+    common.check_module_name(options.model_name)
     if not options.mlir.endswith(".mlir"):
         raise OptionError(f"--mlir {options.mlir}: the name must end in .mlir")
     if options.test_input and not options.test_result and dialect == common.NEW:
@@ -165,6 +200,11 @@ def _check(options: argparse.Namespace, dialect: str) -> None:
         raise OptionError(f"--test_result {options.test_result}: the name must end in .npz")
     if options.tolerance is not None and len(options.tolerance) > 4:
         raise OptionError(f"--tolerance takes 1 to 4 numbers, not {len(options.tolerance)}")
+    if "use_pil_resize" in (options.debug_cmd or ""):
+        raise UnsupportedError(
+            "--debug_cmd use_pil_resize: pictures are resized as OpenCV does; give .npy files of "
+            "pictures resized otherwise"
+        )
     if options.add_postprocess:
         raise UnsupportedError(
             f"--add_postprocess {options.add_postprocess}: this version adds no post-processing"

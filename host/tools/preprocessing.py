@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..compiler.errors import OptionError
-from .arguments import Parser, bool_word, floats, ints
+from .arguments import Parser, floats, ints
 from .dialect import OLD
 
 PIXEL_FORMATS = ("bgr", "rgb", "gray", "rgba", "rgbd", "gbrg", "grbg", "bggr", "rggb")
@@ -69,7 +69,6 @@ def add_preprocessing(parser: Parser) -> None:
     old.add_argument("--crop_method", type=str.lower, choices=("center", "right"), default="center")
     old.add_argument("--data_format", type=str.lower, choices=("nchw", "nhwc"))
     parser.add_bool("--gray", help="old command line: the model takes gray pictures")
-    old.add_argument("--aligned", type=bool_word, default=False, help=argparse.SUPPRESS)
 
 
 def wants_pictures(options: argparse.Namespace) -> bool:
@@ -150,6 +149,7 @@ def _old(options: argparse.Namespace, channels: int) -> dict[str, Any]:
             options.raw_scale / 255 * options.input_scale / s for s in options.std[:channels]
         ],
         "folded": True,
+        "crop": options.crop_method,
     }
 
 

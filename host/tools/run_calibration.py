@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..compiler.errors import OptionError, UnsupportedError
 from . import common
 from .console import TERMINAL
 from .preprocessing import describe
+
+if TYPE_CHECKING:
+    from ..compiler.ir import Graph
 
 #: options of searches and expert switches of the vendor's tool: accepted, and a note says so
 IGNORED_VALUES = (
@@ -17,10 +22,12 @@ IGNORED_VALUES = (
     "--quantize_table", "--q_group_size", "--custom_operator", "--debug_log", "--part_quantize",
     "--buffer_size",
 )  # fmt: skip
-IGNORED_FLAGS = (
-    "--we", "--bc", "--sq", "--smc", "--kurtosis_analysis", "--part_asymmetric", "--post_process",
-    "--cluster",
-)  # fmt: skip
+IGNORED_FLAGS = ("--kurtosis_analysis", "--post_process", "--cluster")
+#: they change weights or thresholds
+LATER_FLAGS = {
+    "--we": "weight equalisation", "--bc": "bias correction", "--sq": "smooth-quant",
+    "--smc": "softmax correction", "--part_asymmetric": "zero points",
+}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,25 +68,33 @@ def parser() -> common.Parser:
     p.add_argument("--custom_op_plugin", default="", help=argparse.SUPPRESS)
     for option in IGNORED_VALUES:
         p.add_argument(option, help=argparse.SUPPRESS)
-    for flag in IGNORED_FLAGS:
+    for flag in (*IGNORED_FLAGS, *LATER_FLAGS):
         p.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
     common.add_common_options(p)
     return p
 
 
 def _main(argv: list[str]) -> int:
-    from ..compiler import api
     from ..compiler.flow.deploy import read_top
 
     options = parser().parse(argv)
     common.apply_common_options(options)
     method = _check(options)
+    graph = read_top(options.mlir_file)
+    log = Path(options.calibration_table).with_name(f"{graph.name}.log")
+    with common.log_to(log, "run_calibration", argv):
+        _calibrate(options, graph, method)
+    return 0
+
+
+def _calibrate(options: argparse.Namespace, graph: Graph, method: str) -> None:
+    from ..compiler import api
+
     common.say(common.version_line())
     for option in sorted(
         {o.lstrip("-") for o in (*IGNORED_FLAGS, *IGNORED_VALUES)} & options.present
     ):
         common.say(f"note: --{option} has no effect here")
-    graph = read_top(options.mlir_file)
     for value in graph.inputs:
         if value.owner is not None and value.owner.attrs.get("do_preprocess"):
             common.say("\n".join(describe(value.owner.attrs)))
@@ -100,7 +115,6 @@ def _main(argv: list[str]) -> int:
         )
     common.say(f"real input_num = {table.made['samples']}")
     common.say(f"Saving {options.calibration_table} ({len(table)} tensors)")
-    return 0
 
 
 def _check(options: argparse.Namespace) -> str:
@@ -111,6 +125,9 @@ def _check(options: argparse.Namespace) -> str:
         raise OptionError("no samples: give --dataset DIR or --data_list FILE")
     if options.search.lower() not in ("false", "0", "no"):
         raise UnsupportedError(f"--search {options.search}: this version has no searches")
+    for flag, what in LATER_FLAGS.items():
+        if flag.lstrip("-") in options.present:
+            raise UnsupportedError(f"{flag}: this version has no {what}")
     if options.custom_op_plugin:
         raise UnsupportedError("--custom_op_plugin: this version has no custom operators")
     if options.tune_num < 0 or options.input_num < 0 or options.threads < 0:

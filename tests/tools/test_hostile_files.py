@@ -146,7 +146,7 @@ def test_damaged_files(
     refused = 0
     for mutant in damaged(good, zlib.crc32(line.encode())):
         for left in {p.name for p in here.iterdir()} - before:
-            (here / left).unlink()
+            shutil.rmtree(here / left) if (here / left).is_dir() else (here / left).unlink()
         (here / name).write_bytes(mutant)
         code = run(capfd, main, line)
         refused += code != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,59 @@ def test_new_dialect(chip: str, capsys: pytest.CaptureFixture[str]) -> None:
         f"net_{name}_int8_sym_final.mlir",
         "_weight_map.csv",
         "net_tensor_info.txt",
+        "net",
+        "net.log",
     }
+    assert Path("net/final.mlir").read_text() == Path(f"net_{name}_int8_sym_final.mlir").read_text()
+    facts = json.loads(Path("net/ref_files.json").read_text())
+    assert facts["chip"] == name and {"net.cvimodel", "_weight_map.csv"} <= set(facts["files"])
+    log = Path("net.log").read_text()
+    assert "$ model_deploy --opt 1 --mlir net.mlir" in log and "npz compare PASSED." in log
+    assert "[CMD]: model_runner --input net_in_f32.npz --model net.cvimodel" in out
     assert cvimodel.load("net.cvimodel").chip == name
     for kind in ("tpu", "final"):
         assert read(f"net_{name}_int8_sym_{kind}.mlir").outputs[0].shape[1] == 10
+
+
+def test_folder_and_log_that_can_not_be(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file in the place of the folder, a folder in the place of the log: a note, no failure."""
+    Path("net").write_text("mine")
+    Path("net.log").mkdir()
+    code, out, err = call(
+        capsys, model_deploy.main, *NEW, "--chip", "cv181x", "--model", "net.cvimodel"
+    )
+    assert (code, err) == (0, "") and "note: net is a file" in out
+    assert Path("net").read_text() == "mine" and not list(Path("net.log").iterdir())
+
+
+def test_log_keeps_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    """The paragraph on stderr, the traceback in the log, which goes on with the next command."""
+    argv = [*NEW, "--chip", "cv181x", "--model", "net.cvimodel", "-q"]
+    code, out, err = call(capsys, model_deploy.main, *argv, "--calibration_table", "no")
+    assert code == 1 and out == "" and "Traceback" not in err
+    assert call(capsys, model_deploy.main, *argv)[:2] == (0, "")
+    log = Path("net.log").read_text()
+    assert log.count("$ model_deploy") == 2 and log.count("Traceback") == 1
+    assert log.count("==== failed") == log.count("==== done") == 1
+    assert "Saving net.cvimodel" in log
+
+
+@pytest.mark.parametrize(
+    ("words", "dtypes"),
+    [
+        (["--quant_input_list", "1"], ["int8", "float32"]),
+        (["--quant_output_list", "1"], ["float32", "int8"]),
+        (["--outputs_type", "SAME", "--inputs_type", "int8"], ["int8", "int8"]),
+        (["--outputs_type", "FP32"], ["float32", "float32"]),
+    ],
+)
+def test_types_of_the_boundary(
+    words: list[str], dtypes: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = [*NEW, "--chip", "cv181x", "--model", "net.cvimodel", *words]
+    assert call(capsys, model_deploy.main, *argv)[0] == 0
+    with cvi_nn.Model("net.cvimodel") as model:
+        assert [str(t.dtype) for t in (*model.inputs, *model.outputs)] == dtypes
 
 
 def test_runner_gives_the_same_for_graph_and_file(capsys: pytest.CaptureFixture[str]) -> None:
@@ -321,6 +371,12 @@ ERRORS = [
     (["--test_input", "none.npz"], 1, "none.npz: no such file"),
     (["--test_reference", "net_top.npz"], 2, "needs --test_input"),
     (["--fuse_preprocess"], 3, "--fuse_preprocess"),
+    (["--quant_input_list", "2"], 2, "counts from 1 to 1"),
+    (["--outputs_type", "BF16"], 3, "INT8 only"),
+    (["--num_core", "2"], 2, "has one core"),
+    (["--custom_op_plugin", "x.so"], 3, "no custom operators"),
+    (["--quant_output_bf16"], 3, "INT8 only"),
+    (["--mlir", "slash.mlir"], 1, "the name of the module is '../net'"),
     (["--customization_format", "BGR_PACKED"], 2, "--fuse_preprocess only"),
     (["--image", "cat.jpg"], 2, "--image belongs to the old command line"),
     (["--tolerence", "0.9"], 2, "did you mean --tolerance"),
@@ -334,6 +390,7 @@ def test_errors(
     text = Path("table.txt").read_text()
     Path("short.txt").write_text("\n".join(text.splitlines()[:-3]) + "\n")
     Path("plus.txt").write_text("input nonsense 1 2\n")
+    Path("slash.mlir").write_text(Path("net.mlir").read_text().replace("@net", '@"../net"'))
     base = [*NEW, "--chip", "cv181x", "--model", "out.cvimodel"]
     got, _, err = call(capsys, model_deploy.main, *base, *argv)
     assert (got, message in err) == (code, True), err

@@ -78,7 +78,13 @@ def test_new_dialect(
         "net_top_f32_all_weight.npz",
         "net_in_f32.npz",
         "net_top_outputs.npz",
+        "net.log",
     }
+    log = Path("net.log").read_text()
+    assert "$ model_transform --model_name net" in log and out.splitlines()[-1] in log
+    for model, result in ((zoo("tiny_resnet"), "net_ref"), ("net.mlir", "net_top")):
+        start = f"[CMD]: model_runner --input net_in_f32.npz --model {model} --output {result}"
+        assert start in out
     graph = read("net.mlir")
     assert graph.name == "net"
     with np.load("net_in_f32.npz") as z, np.load("net_top_outputs.npz") as tensors:
@@ -153,9 +159,40 @@ def test_old_dialect_equals_new(
         "new.mlir",
     )
     assert (code, err) == (0, "")
+    rows = [r.split(",") for r in Path("old_op_info.csv").read_text().splitlines()]
+    assert [r[0] for r in rows] == [v.name for v in read("old.mlir").values()]
+    assert {tuple(r[2:]) for r in rows} == {("NONE", "0")} and "Conv" in {r[1] for r in rows}
     with np.load("old_in_f32.npz") as a, np.load("new_in_f32.npz") as b:
         assert a["input"].shape[0] == 4 and (a["input"] == a["input"][:1]).all()
         np.testing.assert_allclose(a["input"][:1], b["input"], atol=1e-6)
+
+
+def test_test_input_is_only_kept(
+    zoo: Callable[..., Path], shared_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cat = str(shared_dir / "data/images/cat.jpg")
+    argv = ["--model_name", "net", "--model_def", str(zoo("tiny_resnet")), "--mlir", "net.mlir"]
+    argv += ["--test_input", cat, "--test_result", "r.npz", "--not_inference"]
+    code, out, err = call(capsys, *argv, *PICTURES)
+    assert (code, err) == (0, "") and "compare" not in out and "[CMD]" not in out
+    assert Path("net_in_f32.npz").is_file() and not Path("r.npz").exists()
+
+
+def test_crop_of_the_bottom_right_corner(
+    zoo: Callable[..., Path], shared_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--crop_method of the old command line is kept in the .mlir, so that calibration does it."""
+    made = {}
+    for method in ("center", "right"):
+        argv = ["--model_name", method, "--model_def", str(zoo("tiny_resnet"))]
+        argv += ["--image", str(shared_dir / "data/images/cat.jpg"), "--image_resize_dims", "40,40"]
+        argv += ["--model_channel_order", "rgb", "--mlir", f"{method}.mlir"]
+        assert call(capsys, *argv, "--crop_method", method)[0] == 0
+        with np.load(f"{method}_in_f32.npz") as z:
+            made[method] = z["input"]
+        assert read(f"{method}.mlir").inputs[0].owner.attrs["crop"] == method
+    np.testing.assert_array_equal(made["right"][..., :-4, :-4], made["center"][..., 4:, 4:])
+    assert (made["right"] != made["center"]).any()
 
 
 def read_input_size(path: str) -> list[int]:
@@ -210,6 +247,9 @@ ERRORS = [
         "2 test input(s) given, the network has 1",
     ),
     (["--test_input", "text.npz", "--test_result", "r.npz"], 1, "text.npz: not a readable .npz"),
+    (["--model_name", "a/b"], 2, "--model_name is 'a/b'"),
+    (["--debug_cmd", "use_pil_resize"], 3, "as OpenCV does"),
+    (["--add_postprocess", "yolov5"], 3, "adds no post-processing"),
     (["--mean", "1,2"], 2, "--mean has 2 number(s)"),
     (["--resize_dims", "4,4", "--scale", "1,1,1"], 2, "smaller than the network's input"),
     (["--tolerance", "1,2,3,4,5"], 2, "1 to 4 numbers"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tpuforge.compiler import api
 from tpuforge.compiler.calibrate import read_table
+from tpuforge.compiler.ir.text import read
 from tpuforge.tools import run_calibration
 
 
@@ -38,7 +39,13 @@ def test_new_command_line(model, run, shared_dir, vendor_dir, tmp_path):
     text = table.read_text()
     assert "# sample number: 100\n" in text and "# tune number: 5\n" in text
     ours, vendor = read_table(table), read_table(vendor_dir / "tiny_resnet_cali_table")
-    assert list(ours) == list(vendor)
+    fused = [n for n in ours if n not in vendor]
+    assert [n for n in ours if n not in fused] == list(vendor)
+    assert fused[:4] == ["conv_0_Conv", "conv_2_Conv", "add_5_Add", "conv_7_Conv"]
+    for name in fused:  # a line before that of the tensor it became part of
+        end = list(ours)[list(ours).index(name) + 1]
+        assert ours[name] == (ours[end].threshold, -ours[end].threshold, ours[end].threshold)
+    assert "$ run_calibration" in (tmp_path / "net.log").read_text()
     for name in vendor:
         assert ours[name].threshold == pytest.approx(vendor[name].threshold, rel=1e-5)
 
@@ -47,7 +54,7 @@ def test_old_command_line(model, run, shared_dir, tmp_path):
     """S1-12 and S1-19."""
     table, images = tmp_path / "t", shared_dir / "data" / "COCO2017"
     code, _, _ = run(model, f"--dataset={images}", "--input_num=4", "--buffer_size=2G", "-o", table)
-    assert code == 0 and len(read_table(table)) == 16
+    assert code == 0 and len(set(read_table(table)) - set(read(model).attrs["fused"][::2])) == 16
     again = tmp_path / "t2"
     assert run(model, f"--dataset={images}", "--input_num=4", "--calibration_table", again)[0] == 0
     assert dict(read_table(again)) == dict(read_table(table)), "the order is always seeded"
@@ -67,12 +74,12 @@ def test_methods(model, run, shared_dir, tmp_path):
 def test_expert_options_are_noted(model, run, shared_dir, tmp_path):
     code, out, _ = run(
         model, "--dataset", shared_dir / "data" / "LFW", "--input_num", 1, "--tune_num", 0,
-        "-o", tmp_path / "t", "--we",
+        "-o", tmp_path / "t", "--cluster",
         "--chip", "bm1684x", "--search", "False", "--inference_num", "3",
     )  # fmt: skip
     assert code == 0
     assert [line for line in out.splitlines() if line.startswith("note:")] == [
-        f"note: --{o} has no effect here" for o in ("chip", "inference_num", "we")
+        f"note: --{o} has no effect here" for o in ("chip", "cluster", "inference_num")
     ]
 
 
@@ -117,6 +124,7 @@ def test_skipped_and_missing_samples_are_said(model, run, tmp_path, shared_dir):
             "percentile9999",
         ),
         (("{model}", "--dataset", "{tmp}", "-o", "{tmp}/t", "--input_num", "-3"), 2, "negative"),
+        (("{model}", "--dataset", "{tmp}", "-o", "{tmp}/t", "--we"), 3, "weight equalisation"),
         (
             ("{model}", "--dataset", "{tmp}", "-o", "{tmp}/t", "--histogram_bin_num", "100"),
             2,

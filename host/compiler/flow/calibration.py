@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..calibrate.table import CalibrationTable, write_table
+from ..calibrate.table import CalibrationTable, Entry, write_table
 from ..ir import Graph
+from ..passes.origins import fused
 from .console import SILENT, Console
 from .deploy import read_top
 from .transform import PathLike
@@ -40,6 +42,21 @@ def calibrate(
         )  # fmt: skip
     if table is not None:
         write_table(
-            Path(table), found, model=top.name, method=method, samples=input_num, tune_num=tune_num
-        )
+            Path(table), with_fused(found, top), model=top.name, method=method, samples=input_num,
+            tune_num=tune_num,
+        )  # fmt: skip
     return found
+
+
+def with_fused(table: CalibrationTable, graph: Graph) -> CalibrationTable:
+    """The table with lines for the tensors that fusing took away, each before the tensor it became
+    part of: the same threshold, both signs (cli.md section 15.1)."""
+    parts: dict[str, list[str]] = {}
+    for name, end in fused(graph).items():
+        parts.setdefault(end, []).append(name)
+    entries: dict[str, Entry] = {}
+    for name, entry in table.entries.items():
+        th = entry.threshold
+        entries |= {n: Entry(th, -th, th) for n in parts.get(name, ()) if n not in table.entries}
+        entries[name] = entry
+    return replace(table, entries=entries)

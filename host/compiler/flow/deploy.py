@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..calibrate import CalibrationTable
 from ..chip import Chip, chip_named
-from ..errors import OptionError
+from ..errors import OptionError, UserInputError
 from ..fileio import write_text
 from ..inputs import Source
 from ..ir import Graph
@@ -55,15 +56,17 @@ def deploy(
     graph: a Top graph or its .mlir file. table: calibration table or its file. The quantised graph
     is compared with the float one within `tolerance`; then the file, run on the simulator, must
     give the bytes of the quantised graph. A file that fails is renamed to <model>.failed. Beside
-    the model: <prefix>_tpu.mlir, <prefix>_final.mlir, _weight_map.csv and <model>_tensor_info.txt;
-    prefix = <name>_<chip>_int8_sym. Pairs of 1x1 convolutions whose tensor between the table lacks
-    are merged in `graph`, so that the vendor's tables work. merge_weight: constants that the map
+    the model: <prefix>_tpu.mlir, <prefix>_final.mlir, _weight_map.csv, <model>_tensor_info.txt and
+    the folder <model>/ with final.mlir and ref_files.json; prefix = <name>_<chip>_int8_sym. Pairs
+    of 1x1 convolutions whose tensor between the table lacks are merged in `graph`, so that the
+    vendor's tables work. merge_weight: constants that the map
     beside the model names keep their places, so that both files can be merged; compress_weight:
     store constants as compressed streams where that is shorter.
 
     Raises UserInputError (also: a comparison that misses its tolerance; the first bad layer is
     named), OptionError, UnsupportedError, DoesNotFitError.
     """
+    from ..calibrate.table import unknown_names
     from ..lower import lower
     from ..passes.merge_pointwise import merge_missing
 
@@ -73,6 +76,8 @@ def deploy(
     thresholds = table if isinstance(table, CalibrationTable) else _read_table(table)
     merge_missing(top, thresholds.keys())
     exceptions = _quantize_table(quantize_table)
+    for text in unknown_names(exceptions, [v.name for v in top.values()]):
+        console.say(f"warning: quantize table: {text}")
     checks = None
     if test_input:
         limits = {
@@ -110,6 +115,16 @@ def deploy(
 
 
 # ---- reading
+MAX_NAME = 150  # bytes of the name of a module
+
+
+def bad_name(name: str) -> str:
+    """Why a name can not be part of file names; empty if it can."""
+    if name and not set(name) & set("/\\\0") and len(name.encode(errors="replace")) <= MAX_NAME:
+        return ""
+    return f"is {name[:80]!r}, but it becomes part of file names: 1 to {MAX_NAME} bytes, no slashes"
+
+
 def _model_path(model: PathLike) -> Path:
     path = Path(model)
     if path.suffix != ".cvimodel":
@@ -123,7 +138,11 @@ def read_top(path: PathLike) -> Graph:
     from ..ir.text import read
 
     existing_file(path, "the float graph that model_transform writes")
-    return read(Path(path))
+    graph = read(Path(path))
+    problem = bad_name(graph.name)
+    if problem:
+        raise UserInputError(f"{path}: the name of the module {problem}")
+    return graph
 
 
 def _read_table(path: PathLike) -> CalibrationTable:
@@ -137,7 +156,7 @@ def _quantize_table(table: Mapping[str, str] | PathLike | None) -> dict[str, str
         return dict(table or {})
     from ..calibrate import read_quantize_table
 
-    return dict(read_quantize_table(table))
+    return dict(read_quantize_table(table, bare_is_bf16=True))
 
 
 # ---- making
@@ -145,7 +164,7 @@ def _weight_map(path: Path) -> Any:
     """The places of the constants of the file made before; None without a map."""
     from ..format.weight_map import parse
 
-    return parse(path.read_text(), str(path)) if path.is_file() else None
+    return parse(path.read_text(errors="replace"), str(path)) if path.is_file() else None
 
 
 def _compile(tpu: Graph, chip: Chip, opt: int, known: Any, compress_weight: bool) -> Any:
@@ -206,7 +225,28 @@ def _write_files(result: Deployed, prefix: str, console: Console) -> None:
         path.with_name(f"{path.stem}_tensor_info.txt"),
     ]
     _write_final(result, prefix)
+    _write_folder(result, prefix, console)
     console.say(f"Saving {path}")
+
+
+def _write_folder(result: Deployed, prefix: str, console: Console) -> None:
+    """The folder <model>/ of section 5.5: final.mlir and the list of files, for scripts that look
+    there."""
+    folder = result.path.with_suffix("")
+    if folder.exists() and not folder.is_dir():
+        console.say(f"note: {folder} is a file: the folder of that name is left out")
+        return
+    folder.mkdir(exist_ok=True)
+    final = result.path.with_name(f"{prefix}_final.mlir")
+    result.files.append(write_text(folder / "final.mlir", final.read_text()))
+    facts = {
+        "version": result.compiled.model.mlir_version,
+        "chip": result.chip.name,
+        "quantize": "INT8",
+        "files": sorted(f.name for f in result.files if f.parent == result.path.parent),
+    }
+    text = json.dumps(facts, indent=1) + "\n"
+    result.files.append(write_text(folder / "ref_files.json", text))
 
 
 def tensor_info(model: Any) -> str:

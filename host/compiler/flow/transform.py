@@ -51,6 +51,7 @@ def transform(
     test_result: PathLike | None = None,
     tolerance: Sequence[float] | None = None,
     excepts: Sequence[str] = (),
+    infer: bool = True,
     print_ir_after: Sequence[str] = (),
     keep: bool = False,
     console: Console = SILENT,
@@ -62,12 +63,14 @@ def transform(
     mlir: the graph is written there, its weights beside. test_input: pictures, arrays or one .npz;
     every tensor of the float run is compared with the original model's within tolerance (cosine,
     euclidean; section 12.3) and, with test_result, written as .npz; `<name>_in_f32.npz` beside the
-    .mlir keeps the input. keep: also keep the original's tensors.
+    .mlir keeps the input. infer: False only keeps the input. keep: also keep the original's
+    tensors.
 
     Raises UserInputError (bad files; a comparison that fails), OptionError, UnsupportedError (lists
     every such node).
     """
     from ..frontend.onnx import load
+    from ..passes.origins import note_fused, readers
     from ..passes.pipeline import optimise
 
     name = name or _stem(model)
@@ -81,7 +84,9 @@ def transform(
             output_names=output_names,
             preprocess=preprocess,
         )
+        before = readers(graph)
         optimise(graph, print_ir_after=list(print_ir_after))
+        note_fused(graph, before)
         specs = input_specs(graph)
     result = Transformed(graph)
     if mlir is not None:
@@ -99,7 +104,8 @@ def transform(
             _save(result, beside / f"{name}_in_f32.npz", result.inputs, console)
             if Path(str(mlir)).stem != name:
                 _save(result, beside / f"{Path(str(mlir)).stem}_in_f32.npz", result.inputs, console)
-        _prove(model, result, tolerance or TOLERANCE, excepts, test_result, keep, console)
+        if infer:
+            _prove(model, result, tolerance or TOLERANCE, excepts, test_result, keep, console)
     return result
 
 

@@ -4,6 +4,10 @@ The name of a value is <tensor>_<OpType> and it equals that tensor (cli.md secti
 where the vendor's names, which its tables use, are others: a BatchNorm folded into Conv `c` leaves
 `c_Conv`, which equals the tensor behind the BatchNorm. Such values are listed in the attribute
 `origins` of the graph, as pairs: value, tensor, value, tensor ...
+
+Values that fusing takes away (the convolution before a relu) are listed in the attribute `fused`,
+as pairs: value, the value it became part of, ... Calibration tables have lines for them too, so
+that tools that fuse less find their tensors (cli.md section 15.1).
 """
 
 from __future__ import annotations
@@ -36,3 +40,34 @@ def forget_unused(graph: Graph) -> None:
     graph.attrs.pop("origins", None)
     if table:
         graph.attrs["origins"] = tuple(s for pair in table.items() for s in pair)
+
+
+def readers(graph: Graph) -> dict[str, str]:
+    """Name of every value that another reads -> result of its first reader."""
+    found: dict[str, str] = {}
+    for op in graph.ops:
+        for v in op.operands:
+            if v is not None and not v.is_const:
+                found.setdefault(v.name, op.results[0].name)
+    return found
+
+
+def note_fused(graph: Graph, before: dict[str, str]) -> None:
+    """before: `readers` of the graph before the passes. Sets the attribute `fused`."""
+    left = {v.name for v in graph.values()}
+    pairs: list[str] = []
+    for name in before:
+        end: str | None = name
+        while end is not None and end not in left:
+            end = before.get(end)
+        if end is not None and end != name:
+            pairs += [name, end]
+    graph.attrs.pop("fused", None)
+    if pairs:
+        graph.attrs["fused"] = tuple(pairs)
+
+
+def fused(graph: Graph) -> dict[str, str]:
+    """Name of a value that is no longer there -> the value it became part of."""
+    flat = graph.attrs.get("fused", ())
+    return dict(zip(flat[::2], flat[1::2], strict=False))

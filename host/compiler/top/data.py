@@ -12,7 +12,7 @@ class Input(TopOp):
     from a file.
 
     folded: the arithmetic of the old dialect, y = x * scale - mean * scale (cli.md section 10.4);
-    else y = (x - mean) * scale.
+    else y = (x - mean) * scale. crop: "center", or "right" (bottom-right corner, old dialect).
     """
 
     operand_names = ()
@@ -28,6 +28,7 @@ class Input(TopOp):
     resize_dims = ints(default=())
     yuv_type = str_(default="")
     folded = bool_(default=False)
+    crop = str_(default="center")
 
     def infer(self) -> list[TensorType]:
         return [self.results[0].type]  # the type is given, never inferred

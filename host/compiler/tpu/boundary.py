@@ -29,6 +29,7 @@ class Input(TpuOp):
     resize_dims = ints(default=())
     yuv_type = str_(default="")
     folded = bool_(default=False)
+    crop = str_(default="center")
 
     def infer(self) -> list[TensorType]:
         self.require(False, "the type of a graph input must be given")
