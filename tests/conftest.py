@@ -6,6 +6,7 @@ path.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import json
@@ -86,10 +87,12 @@ def _zoo_file(shared: Path, name: str, batch: int) -> tuple[Path, str]:
     named = os.environ.get("TPUFORGE_ZOO")
     folder = Path(named) if named else Path.home() / ".cache" / "tpuforge" / "zoo"
     path = folder / (f"{name}.onnx" if batch == 1 else f"{name}_b{batch}.onnx")
-    if not path.is_file():
-        problem = _build(shared, name, batch, path)
-        if problem:
-            return path, problem
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{path.name}.lock").open("w") as lock:  # test processes may run side by side
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        problem = "" if path.is_file() else _build(shared, name, batch, path)
+    if problem:
+        return path, problem
     if batch == 1:
         expected = json.loads((shared / "zoo" / "zoo.json").read_text())[name]["sha256"]
         with path.open("rb") as file:
@@ -103,7 +106,6 @@ def _zoo_file(shared: Path, name: str, batch: int) -> tuple[Path, str]:
 
 def _build(shared: Path, name: str, batch: int, path: Path) -> str:
     """Build into a temporary folder, then rename; why not, or "" on success."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as work:
         command = [sys.executable, str(shared / "zoo" / "build_zoo.py"), work, name]
         if batch != 1:
