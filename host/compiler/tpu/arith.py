@@ -142,14 +142,11 @@ def int8_from_bf16(pattern: ArrayLike) -> NDArray[np.int8]:
     return np.clip(np.rint(x), -128, 127).astype(np.int8)
 
 
-QUANTISE_HALF = 153 * 215 / 256 - 128  # 0.49609375: a product of two bf16 numbers next to 128.5
-
-
 def quantise_f32_tpu(x: ArrayLike, factor: float) -> NDArray[np.int8]:
-    """clamp(floor(x16 * k + 0.49609375), -128, 127), every step exact: x16 = x truncated to 16
+    """clamp(round_half_away(x16 * k), -128, 127), every step exact: x16 = x truncated to 16
     significant bits, k = bf16_rne(factor). The quantisation of chips without CPU routines
-    (emit/cv18xx/boundary.py); 0.45 % of the results differ from those of quantise_f32, by 1.
-    Denormal x: 0; infinite, NaN or |x16 * k| >= 2^128: 127.
+    (emit/cv18xx/boundary.py); of numbers with 16 significant bits (pixels) it is quantise_f32, of
+    others 0.1 % differ, by 1. Denormal x: 0; infinite, NaN or |x16 * k| >= 2^128: 127.
     """
     k = float(f32_from_bf16(bf16_from_f32(np.float32(factor))).item())
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
@@ -158,7 +155,8 @@ def quantise_f32_tpu(x: ArrayLike, factor: float) -> NDArray[np.int8]:
     with np.errstate(all="ignore"):
         y = x16.astype(np.float64) * k
         bad = (exponent == 0xFF) | (np.abs(y) >= 2.0**128)
-    return np.clip(np.floor(np.where(bad, 127.0, y) + QUANTISE_HALF), -128, 127).astype(np.int8)
+    y = np.where(bad, 127.0, y)
+    return np.clip(np.trunc(y + np.copysign(0.5, y)), -128, 127).astype(np.int8)
 
 
 def quantise_f32(x: ArrayLike, factor: float) -> NDArray[np.int8]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +10,7 @@ from ...chip import Chip
 from ...errors import UnsupportedError
 from ...isa.cv18xx import cost
 from ...schedule.layers import Layer, Tensor, Window
-from .boundary import quantize_temp
+from .boundary import quantize_cycles, quantize_temp
 from .softmax import softmax_temp
 from .spread import row_bytes, spread
 from .weights import blob_bytes, padded_inputs
@@ -64,7 +63,7 @@ class Cv18xxBackend:
         if layer.kind == "softmax":
             return softmax_temp(-(-c // self.lanes), h, w)
         if layer.kind == "quantize":
-            return quantize_temp(-(-c // self.lanes), h, w)
+            return quantize_temp(shape, layer.inputs[0].shape[3], self.lanes)
         if layer.kind in ("add", "prelu", "dequantize"):
             return n * -(-c // self.lanes) * align16(h * w)
         return 0
@@ -130,18 +129,7 @@ class Cv18xxBackend:
         if kind == "prelu":
             return 3 * arith("max") + cost.depthwise_cycles(chip, n=n, c=c, oh=h, ow=w, kh=1, kw=1)
         if kind == "quantize":
-            product = cost.matrix_cycles(
-                chip, rows=1, inner=3, res_c=c, res_w=h * w, bf16=True, ps32=2
-            )
-            moves = 2 * (chip.tdma_command_cycles + c * math.ceil(h * w / 8))
-            return (
-                n * (product + moves)
-                + arith("copy")
-                + arith("copy", bf16=True)
-                + arith("and")
-                + arith("mul", bf16=True)
-                + arith("xor")
-            )
+            return quantize_cycles(chip, out, extra)
         if kind == "softmax":
             total = cost.conv_cycles(
                 chip, n=n, oc=chip.lanes, oh=h, ow=w, ic=c, kh=1, kw=1, quant=False, bf16=True
@@ -233,6 +221,8 @@ def _constant(layer: Layer) -> Any:
     """The part of the op that its cost depends on."""
     if layer.kind == "fc":
         return layer.op.operand("bias") is not None
+    if layer.kind == "quantize":
+        return layer.inputs[0].shape[3]
     if layer.kind == "avgpool":
         return len(layer.op.attrs["counts"]) > 1 if layer.op.attrs["multipliers"] else PLAIN
     return None

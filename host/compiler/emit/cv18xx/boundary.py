@@ -1,58 +1,136 @@
 """Quantize on the TPU: float32 -> int8 with one rounding (tpu.arith.quantise_f32_tpu).
 
 A float32 x is hi + lo * 2^-15 but for its last byte: hi its upper half, a bf16; lo = base * b1 with
-base = +-2^exponent (hi without its mantissa) and b1 its third byte. Both are bf16 numbers, so one
-matrix product over three planes with an fp32 result makes x * k + 128 + a half exactly:
+base = +-2^exponent (hi without its mantissa) and b1 its third byte; s = +-2^-126 is its sign over
+the lowest exponent. All are bf16 numbers, so one matrix product over three planes with an fp32
+result makes x * k and a half of its sign exactly:
 
-    z[element] = (k * 2^-15) * lo + k * hi + (153/256) * 215
+    z[element] = 2^125 * s + (k * 2^-15) * lo + k * hi
 
-The upper half of the fp32 z is z truncated to 8 significant bits: its integer part where z >= 128,
-more below. The TDMA's truncating conversion to 0..255 gives q + 128, saturated at both ends.
+The upper half of the fp32 z is z truncated to 8 significant bits: its integer part, and more bits
+below where |z| < 128. The TDMA's truncating conversion to int8 gives q, saturated at both ends.
 
-Per image; temporary behind the result: the planes lo, hi, 215.
+The float tile lies in parts (`float_parts`): some rows of all channels, spread over the lanes as
+one run of numbers where that is possible, so that every execution unit has work. Per part;
+temporary behind the result: two slots of the planes s, lo, hi and of the bytes b1, taken in turn,
+so that the engines overlap.
 
-    TIU   out = b1 (every fourth byte of the tile); hi = upper halves
-          third byte of the tile &= 0x80, so that its upper halves are base
-    TDMA  lo = bf16(out); third plane = 215
-    TIU   lo *= base; tile = matrix product (two planes of 16 bits)
-    TDMA  out = u8(upper halves of the product), truncated
-    TIU   out ^= 0x80
+    TDMA  low bytes of s := 0x80 (once per slot)
+    TIU   bytes = b1 (every fourth byte of the part); hi = upper halves
+          high bytes of s = fourth byte & 0x80
+          third byte of the part &= 0x80, so that its upper halves are base
+    TDMA  lo = bf16(bytes)
+    TIU   lo *= base; part = matrix product (two planes of 16 bits)
+    TDMA  out = int8(upper halves of the product), truncated
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import gcd
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...chip import Chip
 from ...errors import InternalError
-from ...schedule.plan import channel_slices
-from ...schedule.program import Compute
+from ...isa.cv18xx import cost
+from ...schedule.program import Compute, Tile
 from .operand import Operand
-from .tdma import IN_LOCAL, Shape
+from .tdma import IN_LOCAL, MAX_ROW_STRIDE, Shape
 
 if TYPE_CHECKING:
     from ...schedule.layers import Layer
     from .compute import Emitter
 
-CONSTANT, CONSTANT_FACTOR = 215.0, 153 / 256
+LEAST_SIGN = 0x0080  # bf16 2^-126; with the sign bit -2^-126
+HALF_OF_SIGN = 2.0**125
 PLANES = 3
+PARTS, LEAST_PART, MOST_PART = 6, 512, 1024  # parts wished for; their elements per lane
 
 
 def align16(x: int) -> int:
     return -(-x // 16) * 16
 
 
-def quantize_temp(groups: int, h: int, w: int) -> int:
-    """Bytes behind the result: three planes; the fp32 product where the tile has no room for it."""
-    p = align16(2 * h * w)
-    return groups * p * (PLANES if fits_tile(h, w) else PLANES + 2)
+@dataclass(frozen=True)
+class FloatPart:
+    """Rows h of a tile of floats, in local memory (channels, width) elements at byte `offset`.
+    plane: bytes per lane as bf16 numbers; product_inside: the fp32 product takes its place."""
+
+    h: tuple[int, int]
+    channels: int
+    width: int
+    offset: int
+    groups: int
+    product_inside: bool = True
+
+    @property
+    def plane(self) -> int:
+        return self.groups * align16(2 * self.width)
+
+    @property
+    def slot(self) -> int:
+        """Bytes per lane of a slot."""
+        return PLANES * self.plane + self.groups * align16(self.width)
 
 
-def fits_tile(h: int, w: int) -> bool:
-    """Two 16-bit planes, each padded, need no more than one plane of float32."""
-    return 2 * align16(2 * h * w) <= align16(4 * h * w)
+def float_parts(shape: Shape, full_width: int, lanes: int) -> list[FloatPart]:
+    """The parts of a tile (n, c, h, w) of float32 out of a tensor of this width. The elements of a
+    part, in the order c, h, w, are dealt out to the lanes in runs of equal length; the length is a
+    multiple of 8 but for the last part. Where the numbers do not allow that, or the last product
+    would not fit, there is one part in the usual layout, a channel per lane."""
+    _, c, h, w = shape
+    groups, plane = -(-c // lanes), align16(4 * h * w)
+    usual = FloatPart((0, h), c, h * w, 0, groups, 2 * align16(2 * h * w) <= plane)
+    if c * h * w % lanes or 4 * full_width > MAX_ROW_STRIDE:
+        return [usual]
+    unit = 8 * lanes // gcd(c * w, 8 * lanes)
+    wanted = min(max(c * h * w // lanes // PARTS, LEAST_PART), MOST_PART)
+    rows = max(1, wanted * lanes // (c * w * unit)) * unit
+    parts = []
+    for a in range(0, h, rows):
+        b = min(a + rows, h)
+        parts.append(FloatPart((a, b), lanes, c * (b - a) * w // lanes, 4 * c * a * w // lanes, 1))
+    end = parts[-1].offset + 2 * parts[-1].plane
+    return parts if end <= groups * plane else [usual]
+
+
+def tile_parts(tile: Tile, lanes: int) -> list[FloatPart]:
+    """The parts of a tile of float32 as it is loaded."""
+    return float_parts(tile.region.shape, tile.tensor.shape[3], lanes)
+
+
+def float_operand(tile: Tile, part: FloatPart) -> Operand:
+    """A part as bytes (n, channels, 1, 4 * width)."""
+    n, width, image = tile.region.shape[0], 4 * part.width, tile.groups * tile.plane
+    start, plane = tile.addr + part.offset, align16(width)
+    end = start + (n - 1) * image + (part.groups - 1) * plane + width
+    return Operand((n, part.channels, 1, width), 0, start, (image, plane, width, 1), (start, end))
+
+
+def quantize_temp(shape: Shape, full_width: int, lanes: int) -> int:
+    """Bytes behind the result: the slots, and the product of a part that has no room for it."""
+    parts = float_parts(shape, full_width, lanes)
+    product = 0 if parts[0].product_inside else 2 * parts[0].plane
+    return min(len(parts), 2) * parts[0].slot + product
+
+
+def quantize_cycles(chip: Chip, shape: Shape, full_width: int) -> float:
+    """TIU commands of all parts, and the two conversions of one part that they wait for."""
+    total, longest = 0.0, 0.0
+    for p in float_parts(shape, full_width, chip.lanes):
+        size = {"n": 1, "c": p.channels, "h": 1, "w": p.width}
+        total += cost.arith_cycles(chip, "copy", **size)
+        total += cost.arith_cycles(chip, "copy", bf16=True, **size)
+        total += 2 * cost.arith_cycles(chip, "and", **size)
+        total += cost.arith_cycles(chip, "mul", bf16=True, **size)
+        total += cost.matrix_cycles(
+            chip, rows=1, inner=PLANES, res_c=p.channels, res_w=p.width, bf16=True, ps32=2
+        )
+        words = p.channels * (-(-p.width // 16) + -(-p.width // 8))
+        longest = max(longest, words + 2 * chip.tdma_command_cycles)
+    return shape[0] * total + longest
 
 
 def quantize_factors(layer: Layer) -> bytes:
@@ -60,7 +138,7 @@ def quantize_factors(layer: Layer) -> bytes:
     k = bf16_bits(layer.op.attrs["inv_scale"])
     if not 15 < (k >> 7 & 0xFF) < 255:
         raise InternalError(f"{layer.name}: factor {layer.op.attrs['inv_scale']} of a quantisation")
-    return np.array([k - (15 << 7), k, bf16_bits(CONSTANT_FACTOR)], "<u2").tobytes()
+    return np.array([bf16_bits(HALF_OF_SIGN), k - (15 << 7), k], "<u2").tobytes()
 
 
 def bf16_bits(value: float) -> int:
@@ -70,73 +148,101 @@ def bf16_bits(value: float) -> int:
 
 
 def quantize(e: Emitter, c: Compute) -> None:
-    """See the module. The loaded tile is used up. Each image in two parts of its channels, so that
-    the engines overlap."""
+    """See the module. The loaded tile is used up."""
     out, (x,) = e.operands(c)
-    if c.ins[0][0].region != c.ins[0][1] or x.lane or out.lane:
+    tile, region = c.ins[0]
+    if tile.region != region or x.lane or out.lane:
         raise InternalError(f"{c.layer.name}: the float tile is shared")
-    temp = c.out.buffer.addr + c.out.buffer.size
+    parts = tile_parts(tile, e.chip.lanes)
+    temp, slots = c.out.buffer.addr + c.out.buffer.size, min(len(parts), 2)
+    for k in range(slots):
+        sign = _dense(temp + k * parts[0].slot, parts[0], 2)
+        e.tdma.fill(sign, sign.shape, LEAST_SIGN, 2)
     left = Operand((1, 1, 1, PLANES), 0, e.blob(c), (16, 16, 6, 2), (e.blob(c), e.blob(c) + 16))
-    for i in range(out.shape[0]):
-        parts = _parts(e, out, x, temp, i)
-        for p in parts:
-            e.tdma.fill(p.planes[2], p.dense, bf16_bits(CONSTANT), 2)
-            e.tiu.copy(p.out, p.bytes(1))
-            e.tdma.copy(IN_LOCAL, p.out, p.planes[0], p.dense, src_fmt=1, dst_fmt=2)
-            e.tiu.copy_bf16(p.planes[1], p.bytes(2))
-            e.tiu.bit_and(p.bytes(2), p.bytes(2), 0x80)
-        for p in parts:
-            e.tiu.multiply_bf16(p.planes[0], p.planes[0], p.bytes(2))
-            e.tiu.matrix_bf16_to_fp32(left, p.right, p.sums)
-            e.tdma.copy(IN_LOCAL, p.sums, p.out, p.dense, src_fmt=2, dst_fmt=1, int8_rnd_mode=1)
-        for p in parts:
-            e.tiu.bit_xor(p.out, p.out, 0x80)
+    waiting = None
+    for k in range(out.shape[0] * len(parts)):
+        image, part = k // len(parts), parts[k % len(parts)]
+        place = _place(tile, out, image, part, temp + k % slots * parts[0].slot)
+        _split(e, place)
+        if slots == 1:
+            _round(e, place, left)
+        elif waiting:
+            _round(e, waiting, left)
+        waiting = place
+    if slots > 1 and waiting:
+        _round(e, waiting, left)
 
 
 @dataclass
-class _Part:
-    """Some channels of an image. planes: lo, hi, constant; right: all three as a matrix; sums: the
-    fp32 product."""
+class _Place:
+    """A part of an image in local memory. x, bytes: (1, channels, 1, width) elements of 4 bytes and
+    of one; sign, low, high: the planes; right: all three as a matrix; sums: the fp32 product; out:
+    the rows of the result."""
 
     x: Operand
-    out: Operand
-    planes: list[Operand]
+    bytes: Operand
+    sign: Operand
+    low: Operand
+    high: Operand
     right: Operand
     sums: Operand
+    out: Operand
 
-    @property
-    def dense(self) -> Shape:
-        n, c, h, w = self.out.shape
-        return n, c, 1, h * w
-
-    def bytes(self, k: int) -> Operand:
+    def byte(self, k: int) -> Operand:
         """Byte k of every float, or the 16 bits that begin there."""
         return replace(self.x, offset=self.x.offset + k)
 
 
-def _parts(e: Emitter, out: Operand, x: Operand, temp: int, image: int) -> list[_Part]:
-    _, channels, h, w = out.shape
-    lanes, p = e.chip.lanes, align16(2 * h * w)
-    groups = -(-channels // lanes)
-    parts = []
-    for g0, g1 in channel_slices(groups, 1, 2):
-        c, g = min(g1 * lanes, channels) - g0 * lanes, g1 - g0
-        one, size = (1, c, h, w), g * p
-        source = x.offset + image * x.strides[0] + g0 * x.strides[1]
-        result = out.offset + image * out.strides[0] + g0 * out.strides[1]
-        first = temp + g0 * PLANES * p
-        sums = source if fits_tile(h, w) else temp + groups * PLANES * p + g0 * 2 * p
-        parts.append(
-            _Part(
-                _operand(source, one, x.strides, g * x.strides[1]),
-                _operand(result, one, out.strides, g * out.strides[1]),
-                [_operand(first + k * size, one, (size, p, 2 * w, 2), size) for k in range(PLANES)],
-                _operand(first, (PLANES, c, 1, h * w), (size, p, 2 * h * w, 2), PLANES * size),
-                _operand(sums, (1, c, 1, h * w), (size, p, 2 * h * w, 2), 2 * size),
-            )
-        )
-    return parts
+def _place(tile: Tile, out: Operand, image: int, part: FloatPart, slot: int) -> _Place:
+    """Where a part of an image lies."""
+    floats = float_operand(tile, part)
+    _, c_stride, width, _ = floats.strides
+    start, size = floats.offset + image * floats.strides[0], part.groups * c_stride
+    sums = _dense(start if part.product_inside else slot + part.slot, part, 2)
+    (a, b), (_, c, _, w) = part.h, out.shape
+    begin = out.offset + image * out.strides[0] + a * out.strides[2]
+    end = out.span[1] - (out.shape[0] - 1 - image) * out.strides[0]
+    return _Place(
+        x=Operand(
+            (1, part.channels, 1, part.width), 0, start, (size, c_stride, width, 4),
+            (start, start + size),
+        ),
+        bytes=_dense(slot + PLANES * part.plane, part, 1),
+        sign=_dense(slot, part, 2),
+        low=_dense(slot + part.plane, part, 2),
+        high=_dense(slot + 2 * part.plane, part, 2),
+        right=_dense(slot, part, 2, PLANES),
+        sums=replace(sums, span=(sums.offset, sums.offset + 2 * part.plane)),
+        out=Operand((1, c, 1, (b - a) * w), 0, begin, out.strides, (begin, end)),
+    )  # fmt: skip
 
 
-def _operand(start: int, shape: Shape, strides: Shape, size: int) -> Operand:
-    return Operand(shape, 0, start, strides, (start, start + size))
+def _dense(start: int, part: FloatPart, itemsize: int, rows: int = 1) -> Operand:
+    """(rows, channels, 1, width) packed, planes aligned."""
+    width = part.width * itemsize
+    plane = align16(width)
+    size = part.groups * plane
+    return Operand(
+        (rows, part.channels, 1, part.width), 0, start, (size, plane, width, itemsize),
+        (start, start + rows * size),
+    )  # fmt: skip
+
+
+def _split(e: Emitter, p: _Place) -> None:
+    """The planes s, hi and b1 as bf16; base in x."""
+    e.tiu.copy(p.bytes, p.byte(1))
+    e.tdma.copy(IN_LOCAL, p.bytes, p.low, p.low.shape, src_fmt=1, dst_fmt=2)
+    e.tiu.copy_bf16(p.high, p.byte(2))
+    high_bytes = replace(p.sign, offset=p.sign.offset + 1)
+    e.tiu.bit_and(high_bytes, p.byte(3), 0x80)
+    e.tiu.bit_and(p.byte(2), p.byte(2), 0x80)
+
+
+def _round(e: Emitter, p: _Place, left: Operand) -> None:
+    """lo, the product, int8."""
+    e.tiu.multiply_bf16(p.low, p.low, p.byte(2))
+    e.tiu.matrix_bf16_to_fp32(left, p.right, p.sums)
+    e.tdma.copy(
+        IN_LOCAL, p.sums, p.out, p.sums.shape, dst_shape=p.out.shape,
+        src_fmt=2, dst_fmt=1, int8_sign=1, int8_rnd_mode=1,
+    )  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ...schedule.layers import Tensor
-from ...schedule.program import Load, Region, Store
+from ...schedule.program import Load, Region, Store, Tile
+from .boundary import float_operand, tile_parts
 from .compute import Emitter
 from .matrix import blocks, right_operand, rows_operand
 from .operand import Operand, operand
@@ -44,9 +45,24 @@ def load_tile(e: Emitter, load: Load, places: Places) -> None:
             source = places.of(tile.tensor, region)
             e.tdma.load_matrix(source, block, source.strides[0], region.shape[1])
         return
+    if any(layer.kind == "quantize" for layer in tile.tensor.consumers):
+        load_floats(e, tile, places)
+        return
     source, dest = places.of(tile.tensor, tile.region), operand(tile, tile.region, e.chip)
     shape = merge_rows(source, dest, tile.region.shape)
     e.tdma.copy(LOAD, source, dest, shape)
+
+
+def load_floats(e: Emitter, tile: Tile, places: Places) -> None:
+    """The parts of a tile that is quantised (boundary.py), rows that are contiguous in one."""
+    r = tile.region
+    for part in tile_parts(tile, e.chip.lanes):
+        h = r.h[0] + part.h[0], r.h[0] + part.h[1]
+        source, dest = places.of(tile.tensor, Region(r.n, r.c, h, r.w)), float_operand(tile, part)
+        n, c, rows, row = *r.shape[:2], h[1] - h[0], 4 * r.shape[3]
+        if source.strides[2] == row and rows * row <= 0xFFFF:
+            rows, row = 1, rows * row
+        e.tdma.copy(LOAD, source, dest, (n, c, rows, row), dst_shape=dest.shape)
 
 
 def merge_rows(
