@@ -129,18 +129,15 @@ static CVI_RC load_code(const rt_source *s, const file_header *h, rt_model *m, u
 }
 
 static CVI_RC load_sections(const rt_source *s, const file_header *h, rt_model *m) {
-  CVI_RC rc = load_weights(s, h, m);
-  m->code = rc ? NULL : rt_zalloc(m->file.section_count, sizeof(*m->code), "command sections");
-  if (!rc && !m->code) {
-    rc = CVI_RC_NOMEM;
-  }
+  m->code = rt_zalloc(m->file.section_count, sizeof(*m->code), "command sections");
+  CVI_RC rc = m->code ? CVI_RC_SUCCESS : CVI_RC_NOMEM;
   for (uint32_t i = 0; i < m->file.section_count && !rc; i++) {
     mf_section_type type = m->file.sections[i].type;
     if (type == MF_SECTION_CMDBUF || type == MF_SECTION_DMABUF) {
       rc = load_code(s, h, m, i);
     }
   }
-  return rc;
+  return rc ? rc : load_weights(s, h, m); /* last: while commands are checked there are two copies */
 }
 
 CVI_RC rt_model_load(const rt_source *source, rt_model **out) {

@@ -1,11 +1,11 @@
-/* Convolution (hw/cv18xx-tiu.md sections 5.9, 5.10, 6): input packed into units, then blocks of
- * 6 output channels x 64 positions. */
+/* Convolution (hw/cv18xx-tiu.md sections 5.9, 5.10, 6): the input of some output rows packed into
+ * units, then blocks of 6 output channels x 64 positions. */
 
 #include <string.h>
 
 #include "bf16.h"
 #include "expand.h"
-#include "kernels.h"
+#include "gemm.h"
 #include "partial.h"
 
 typedef struct {
@@ -15,10 +15,12 @@ typedef struct {
   expansion e;
   uint32_t per_unit, groups, taps, count; /* count: units per output channel */
   uint32_t *units, *offs;
-  uint8_t *packed; /* repacked weights, NULL: used in place */
-  channel_param *chan;
+  uint8_t *packed; /* weights of GEMM_ROWS channels, NULL: used in place */
   void *rows;
   uint32_t flip, max_bits;
+  /* what a block works on */
+  uint32_t n, y, oc, flat;
+  channel_param chan[GEMM_ROWS];
   int exact_f32;
 } conv_state;
 
@@ -28,44 +30,53 @@ typedef struct {
   uint32_t *max_bits;
 } unit_source;
 
-static uint32_t units_of(const tiu_cmd *t, uint32_t per_unit) {
-  return (uint32_t)t->win.kh * t->win.kw * ceil_div(t->a.c, per_unit);
+/* Channels per unit: 4 bytes where the kernel set multiplies signed weights by them. */
+static uint32_t channels_per_unit(const kernel_set *k, const tiu_cmd *t) {
+  const int bytes = k->gemm8 && (t->is_const ? t->constant == (int8_t)t->constant : t->b.is_signed);
+  return t->bf16 ? 1 : bytes ? 4 : 2;
 }
 
-/* Layout of the scratch area for `per_unit` channels per unit; UINT64_MAX when out of reach. */
-static uint64_t layout(const tiu_cmd *t, uint32_t per_unit, conv_state *s, uint8_t *base) {
+static int weights_in_place(const tiu_cmd *t, uint32_t per_unit) {
+  return per_unit == 4 && t->a.c % 4 == 0 && !t->is_const;
+}
+
+/* Layout of the scratch area for at most `most` output rows at a time, as many as `area` bytes
+ * allow, but at least one; UINT64_MAX when out of reach. */
+static uint64_t layout(const tiu_cmd *t, uint32_t per_unit, uint32_t most, uint64_t area,
+                       conv_state *s, uint8_t *base) {
   expansion local, *e = s ? &s->e : &local;
-  expansion_init(e, t, 1);
+  expansion_init(e, t, 1, 1);
   const uint64_t taps = (uint64_t)t->win.kh * t->win.kw, groups = ceil_div(t->a.c, per_unit);
   if (taps * groups > UINT32_MAX / 8 || e->plane * groups > UINT32_MAX / 8) {
     return UINT64_MAX;
   }
-  uint64_t at = 0;
-  const uint64_t sizes[5] = {(e->plane * groups + EXPAND_SLACK) * 4, taps * groups * 4,
-                             (t->is_const ? 1 : t->res.c) * taps * groups * 4,
-                             (uint64_t)t->res.c * sizeof(channel_param),
-                             (uint64_t)expansion_row_units(e) * 4};
-  uint64_t offset[5];
-  for (int i = 0; i < 5; i++) {
+  const uint64_t packed = weights_in_place(t, per_unit) ? 0 : t->is_const ? 1 : GEMM_ROWS;
+  uint64_t sizes[4] = {EXPAND_SLACK * 4, taps * groups * 4, packed * taps * groups * 4,
+                       (uint64_t)expansion_row_units(e) * 4};
+  uint64_t fixed = 4 * 128; /* of alignment */
+  for (int i = 0; i < 4; i++) {
+    fixed += sizes[i];
+  }
+  const uint32_t rows = expansion_rows(e, most, area > fixed ? area - fixed : 0, groups * 4);
+  expansion_init(e, t, 1, rows);
+  sizes[0] += e->plane * groups * 4;
+  uint64_t offset[4], at = 0;
+  for (int i = 0; i < 4; i++) {
     offset[i] = at;
     at += (sizes[i] + 127) & ~UINT64_C(63);
   }
   if (s) {
     s->units = (uint32_t *)(void *)(base + offset[0]);
     s->offs = (uint32_t *)(void *)(base + offset[1]);
-    s->packed = base + offset[2];
-    s->chan = (channel_param *)(void *)(base + offset[3]);
-    s->rows = base + offset[4];
+    s->packed = packed ? base + offset[2] : NULL;
+    s->rows = base + offset[3];
   }
   return at;
 }
 
-/* Enough for every kernel set, so that a program does not depend on the choice. */
-size_t conv_scratch(const tiu_cmd *t, uint32_t lanes) {
-  (void)lanes;
-  const uint64_t a = layout(t, t->bf16 ? 1 : 2, NULL, NULL);
-  const uint64_t b = layout(t, t->bf16 ? 1 : 4, NULL, NULL);
-  const uint64_t need = a > b ? a : b;
+size_t conv_scratch(const tiu_cmd *t, size_t area) {
+  const uint32_t per_unit = channels_per_unit(kernels_get(), t);
+  const uint64_t need = layout(t, per_unit, t->res.h, area, NULL, NULL);
   return need > MAX_SCRATCH ? (size_t)MAX_SCRATCH + 1 : (size_t)need;
 }
 
@@ -102,23 +113,24 @@ static uint32_t fill_unit(const conv_state *s) {
   return s->per_unit == 2 ? (v & 0xFFFF) * 0x00010001u : f32_bits((float)(v & 0xFFFF));
 }
 
-static void pack_input(conv_state *s, uint32_t n) {
+static void pack_input(conv_state *s, int first) {
   const tiu_cmd *t = s->t;
   const row_loader load = s->per_unit == 4   ? load_bytes4
                           : s->per_unit == 2 ? load_words2
                                              : load_floats;
+  const uint32_t fill = fill_unit(s);
   s->max_bits = f32_bits((float)(t->fill & 0xFFFF));
   for (uint32_t g = 0; g < s->groups; g++) {
     unit_source u = {.s = s, .max_bits = &s->max_bits};
     for (uint32_t i = 0; i < s->per_unit; i++) {
       const uint32_t c = g * s->per_unit + i; /* missing channels have weight 0 */
-      u.p[i] = operand_at(s->x, &t->a, n, c < t->a.c ? c : t->a.c - 1u);
+      u.p[i] = operand_at(s->x, &t->a, s->n, c < t->a.c ? c : t->a.c - 1u);
     }
     uint32_t *map = s->units + g * s->e.plane;
-    if (n == 0) {
-      expand_fill(&s->e, map, 4, fill_unit(s));
+    if (first) {
+      expand_fill(&s->e, map, 4, fill);
     }
-    expand_rows(&s->e, &t->win, map, 4, load, &u, s->rows);
+    expand_rows(&s->e, &t->win, map, 4, fill, s->y, load, &u, s->rows);
   }
 }
 
@@ -169,18 +181,18 @@ static int32_t pack_weights(const conv_state *s, uint32_t oc, uint8_t *dst) {
   return sum;
 }
 
-/* Bias, multiplier, shift and weight sums of every output channel. */
-static void load_channels(conv_state *s) {
+/* Weights, bias, multiplier, shift of the channels s->oc .. */
+static void load_channels(conv_state *s, uint32_t rows) {
   const tiu_cmd *t = s->t;
   uint32_t wmax = 0;
-  int32_t wsum = 0;
-  for (uint32_t oc = 0; oc < t->res.c; oc++) {
-    channel_param *c = &s->chan[oc];
-    *c = channel_params(s->x, t, oc);
-    if (s->packed && (!t->is_const || oc == 0)) {
-      wsum = pack_weights(s, oc, s->packed + (size_t)oc * s->count * 4);
-    } else if (s->flip && !t->is_const) {
-      wsum = s->k->sum8(weights_at(s, oc), (size_t)s->count * 4);
+  for (uint32_t r = 0; r < rows; r++) {
+    channel_param *c = &s->chan[r];
+    int32_t wsum = 0;
+    *c = channel_params(s->x, t, s->oc + r);
+    if (s->packed) {
+      wsum = pack_weights(s, s->oc + r, s->packed + (t->is_const ? 0 : r) * s->count * (size_t)4);
+    } else if (s->flip) {
+      wsum = s->k->sum8(weights_at(s, s->oc + r), (size_t)s->count * 4);
     }
     if (t->bf16) {
       wmax = (uint32_t)wsum > wmax ? (uint32_t)wsum : wmax;
@@ -188,44 +200,21 @@ static void load_channels(conv_state *s) {
       c->add = (int32_t)((uint32_t)c->add - 128u * (uint32_t)wsum);
     }
   }
-  /* fp32: the fast kernel needs |sums| < 2^126 */
-  const uint32_t ex = s->max_bits >> 23, ew = wmax >> 23;
-  uint32_t bits = 2;
-  while ((UINT64_C(1) << bits) < (uint64_t)s->count * 4) {
-    bits++;
-  }
-  s->exact_f32 = ex == 255 || ew == 255 || ex + ew + bits > 254 + 120;
+  s->exact_f32 = t->bf16 && gemm_range_is_large(s->max_bits, wmax, (uint64_t)s->count * 4);
 }
 
 /* ---- results ---- */
+
+/* Row s->y of channel oc of the result. */
+static uint8_t *result_rows(const conv_state *s, uint32_t oc) {
+  return plane_at(s->x, &s->t->res, s->n, oc) + (size_t)s->y * s->t->res.hs;
+}
 
 /* Byte distance of flat position p, or -1 for a column to drop. */
 static inline int64_t place(const conv_state *s, uint32_t p) {
   const uint32_t y = p / s->e.wph, c = p % s->e.wph;
   const operand *r = &s->t->res;
   return c < r->w ? (int64_t)y * r->hs + (int64_t)c * r->ws : -1;
-}
-
-/* Copy len result bytes (elements of e bytes) of flat positions from p on to their rows. */
-static void scatter(const conv_state *s, uint8_t *plane, uint32_t p, const uint8_t *v, uint32_t len,
-                    uint32_t size) {
-  const operand *r = &s->t->res;
-  uint32_t y = p / s->e.wph, c = p % s->e.wph;
-  for (uint32_t i = 0; i < len;) {
-    const uint32_t run = len - i < s->e.wph - c ? len - i : s->e.wph - c;
-    const uint32_t used = c >= r->w ? 0 : run < r->w - c ? run : r->w - c;
-    uint8_t *d = plane + (size_t)y * r->hs + (size_t)c * r->ws;
-    if (r->ws == size) {
-      memcpy(d, v + (size_t)i * size, (size_t)used * size);
-    } else {
-      for (uint32_t q = 0; q < used; q++) {
-        memcpy(d + (size_t)q * r->ws, v + ((size_t)i + q) * size, size);
-      }
-    }
-    i += run;
-    c = 0;
-    y++;
-  }
 }
 
 static void init_row(const conv_state *s, int32_t *acc, uint8_t *plane, uint32_t p, uint32_t len,
@@ -260,61 +249,63 @@ static void finish_row(const conv_state *s, const int32_t *acc, uint8_t *plane, 
       v = t->has_bias ? f32_add(v, bias) : v;
       store16(out + 2 * i, bf16_result_relu(v, t->relu));
     }
-    scatter(s, plane, p, out, len, 2);
+    expand_scatter(&s->e, &t->res, plane, p, out, len, 2);
   } else {
     post_stage post = t->post;
     post.mult = c->mult;
     post.shift = c->shift;
-    const int dense = s->e.wph == t->res.w && t->res.ws == 1 && t->res.hs == t->res.w;
+    const int dense = expansion_dense(&s->e, &t->res);
     s->k->post8(dense ? plane + p : out, acc, len, &post);
     if (!dense) {
-      scatter(s, plane, p, out, len, 1);
+      expand_scatter(&s->e, &t->res, plane, p, out, len, 1);
     }
   }
 }
 
-/* fp32 with overflow and invalid values. */
-static void gemm_f32_exact(const gemm_job *j) {
-  for (uint32_t r = 0; r < j->rows; r++) {
-    for (uint32_t i = 0; i < j->cols; i++) {
-      float acc = bits_f32((uint32_t)j->acc[r][i]);
-      for (uint32_t k = 0; k < j->k; k++) {
-        const float w = bits_f32(load32(j->w[r] + 4 * (size_t)k));
-        acc = f32_add(acc, f32_mul(bits_f32(j->b[j->offs[k] + i]), w));
-      }
-      j->acc[r][i] = (int32_t)f32_bits(acc);
-    }
-  }
-}
-
-static void run_block(const conv_state *s, uint32_t n, uint32_t oc, uint32_t p) {
+static void run_block(const conv_state *s, uint32_t rows, uint32_t p) {
   const tiu_cmd *t = s->t;
   _Alignas(64) int32_t acc[GEMM_ROWS][GEMM_COLS];
-  gemm_job j = {.b = s->units + p, .offs = s->offs, .k = s->count, .acc = acc};
-  j.rows = t->res.c - oc < GEMM_ROWS ? t->res.c - oc : GEMM_ROWS;
-  j.cols = s->e.flat - p < GEMM_COLS ? s->e.flat - p : GEMM_COLS;
-  int big = s->exact_f32;
-  for (uint32_t r = 0; r < j.rows; r++) {
-    const size_t row = t->is_const ? 0 : oc + r;
-    j.w[r] = s->packed ? s->packed + row * s->count * 4 : weights_at(s, oc + r);
-    init_row(s, acc[r], plane_at(s->x, &t->res, n, oc + r), p, j.cols, s->chan[oc + r].add);
+  gemm_job j = {.b = s->units + p, .offs = s->offs, .k = s->count, .rows = rows, .acc = acc};
+  j.cols = s->flat - p < GEMM_COLS ? s->flat - p : GEMM_COLS;
+  int exact = s->exact_f32;
+  for (uint32_t r = 0; r < rows; r++) {
+    j.w[r] = s->packed ? s->packed + (t->is_const ? 0 : r) * s->count * (size_t)4
+                       : weights_at(s, s->oc + r);
+    init_row(s, acc[r], result_rows(s, s->oc + r), p, j.cols, s->chan[r].add);
     for (uint32_t i = 0; t->bf16 && (t->ps32 & 1) && i < j.cols; i++) {
-      big |= ((uint32_t)acc[r][i] >> 23 & 255) >= 127 + 120;
+      exact |= ((uint32_t)acc[r][i] >> 23 & 255) >= 127 + 120;
     }
   }
-  if (t->bf16) {
-    if (big) {
-      gemm_f32_exact(&j);
-    } else {
-      s->k->gemm_f32(&j);
-    }
-  } else if (s->per_unit == 4) {
-    s->k->gemm8(&j);
-  } else {
-    s->k->gemm16(&j);
+  gemm_run(s->k, &j, s->per_unit, exact);
+  for (uint32_t r = 0; r < rows; r++) {
+    finish_row(s, acc[r], result_rows(s, s->oc + r), p, j.cols, &s->chan[r]);
   }
-  for (uint32_t r = 0; r < j.rows; r++) {
-    finish_row(s, acc[r], plane_at(s->x, &t->res, n, oc + r), p, j.cols, &s->chan[oc + r]);
+}
+
+/* The output rows from s->y on that the packed input serves, output channels from .. to-1. */
+static void run_channels(conv_state *s, uint32_t from, uint32_t to) {
+  for (s->oc = from; s->oc < to; s->oc += GEMM_ROWS) {
+    const uint32_t rows = to - s->oc < GEMM_ROWS ? to - s->oc : GEMM_ROWS;
+    load_channels(s, rows);
+    for (uint32_t p = 0; p < s->flat; p += GEMM_COLS) {
+      run_block(s, rows, p);
+    }
+  }
+}
+
+static void begin(conv_state *s, const exec_ctx *x, const tiu_cmd *t, uint32_t most) {
+  *s = (conv_state){.x = x, .t = t, .k = kernels_get()};
+  s->per_unit = channels_per_unit(s->k, t);
+  layout(t, s->per_unit, most, x->scratch_size, s, x->scratch);
+  s->taps = (uint32_t)t->win.kh * t->win.kw;
+  s->groups = ceil_div(t->a.c, s->per_unit);
+  s->count = s->taps * s->groups;
+  s->flip = s->per_unit == 4 && t->a.is_signed ? 0x80808080u : 0;
+  for (uint32_t tap = 0, k = 0; tap < s->taps; tap++) {
+    const uint64_t at = tap_offset(&s->e, &t->win, tap / t->win.kw, tap % t->win.kw);
+    for (uint32_t g = 0; g < s->groups; g++) {
+      s->offs[k++] = (uint32_t)(g * s->e.plane + at);
+    }
   }
 }
 
@@ -323,33 +314,15 @@ void exec_conv(const exec_ctx *x, const tiu_cmd *t) {
     exec_conv_direct(x, t);
     return;
   }
-  conv_state s = {.x = x, .t = t, .k = kernels_get()};
-  const int bytes =
-      s.k->gemm8 && (t->is_const ? t->constant == (int8_t)t->constant : t->b.is_signed);
-  s.per_unit = t->bf16 ? 1 : bytes ? 4 : 2;
-  layout(t, s.per_unit, &s, x->scratch);
-  s.taps = (uint32_t)t->win.kh * t->win.kw;
-  s.groups = ceil_div(t->a.c, s.per_unit);
-  s.count = units_of(t, s.per_unit);
-  s.flip = s.per_unit == 4 && t->a.is_signed ? 0x80808080u : 0;
-  if (s.per_unit == 4 && t->a.c % 4 == 0 && !t->is_const) {
-    s.packed = NULL;
-  }
-  for (uint32_t tap = 0, k = 0; tap < s.taps; tap++) {
-    const uint64_t at = tap_offset(&s.e, &t->win, tap / t->win.kw, tap % t->win.kw);
-    for (uint32_t g = 0; g < s.groups; g++) {
-      s.offs[k++] = (uint32_t)(g * s.e.plane + at);
-    }
-  }
-  for (uint32_t n = 0; n < t->res.n; n++) {
-    pack_input(&s, n);
-    if (n == 0 || t->bf16) {
-      load_channels(&s);
-    }
-    for (uint32_t p = 0; p < s.e.flat; p += GEMM_COLS) {
-      for (uint32_t oc = 0; oc < t->res.c; oc += GEMM_ROWS) {
-        run_block(&s, n, oc, p);
-      }
+  const uint32_t end = t->res.h;
+  conv_state s;
+  begin(&s, x, t, end);
+  for (s.n = 0; s.n < t->res.n; s.n++) {
+    for (s.y = 0; s.y < end; s.y += s.e.rows) {
+      const uint32_t rows = end - s.y < s.e.rows ? end - s.y : s.e.rows;
+      s.flat = expansion_flat(&s.e, t, rows);
+      pack_input(&s, s.n == 0 && s.y == 0);
+      run_channels(&s, 0, t->res.c);
     }
   }
 }

@@ -162,8 +162,11 @@ static void note_operands(const chip_info *chip, tiu_cmd *t, uint32_t size, int 
   note_write(chip, t, size, t->res.wide || reads_res ? 2 : 1);
   for (int i = 0; i < count - (t->is_const ? 1 : 0); i++) {
     if (!in_place(chip, t, o[i], size)) {
-      const uint64_t extent = plane_extent(chip, o[i], size);
-      note_read(t, o[i]->off, o[i]->off + extent + (o[i]->wide ? o[i]->bs : 0));
+      const uint64_t extent = plane_extent(chip, o[i], size), high = (uint64_t)o[i]->off + o[i]->bs;
+      note_read(t, o[i]->off, o[i]->off + extent);
+      if (o[i]->wide) {
+        note_read(t, high, high + extent);
+      }
     }
   }
 }

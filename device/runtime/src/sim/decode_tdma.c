@@ -275,7 +275,7 @@ static int decode_compression(const cv_tdma *f, int op, tdma_cmd *d, const err_c
   return TPU_SIM_OK;
 }
 
-static int decode_any(const chip_info *chip, const cv_tdma *f, command *out, uint64_t *work,
+static int decode_any(const chip_info *chip, const cv_tdma *f, command *out, demand *need,
                       const err_ctx *e) {
   tdma_cmd *d = &out->u.d;
   NEED(intra_cmd_paral, f->intra_cmd_paral == 0);
@@ -286,14 +286,14 @@ static int decode_any(const chip_info *chip, const cv_tdma *f, command *out, uin
   }
   TRY(resolve_address(chip, "dst", &d->dst, f->dst_base_addr_low, f->dst_base_addr_high, e));
   if (f->trans_fmt == 1) {
-    *work += f->src_n_stride;
+    need->work += f->src_n_stride;
     return decode_bytes(chip, f, d, e);
   }
   TRY(check_formats(d, out->op, f->trans_dir, e));
   if (f->sys_dtype && out->op != OP_FILL) {
     TRY(decode_matrix(chip, f, out->op, d, e));
     d->count = (uint64_t)f->src_n * d->cols;
-    *work += d->count * 16;
+    need->work += d->count * 16;
     return out->op == OP_COMPRESS || out->op == OP_DECOMPRESS ? decode_compression(f, out->op, d, e)
                                                               : TPU_SIM_OK;
   }
@@ -317,7 +317,7 @@ static int decode_any(const chip_info *chip, const cv_tdma *f, command *out, uin
     return sim_fail(e, TPU_SIM_UNSUPPORTED, "the transfer is too large: %llu elements",
                     (unsigned long long)count);
   }
-  *work += count * 16;
+  need->work += count * 16;
   d->count = count;
   if (out->op == OP_COMPRESS || out->op == OP_DECOMPRESS) {
     TRY(decode_compression(f, out->op, d, e));
@@ -325,8 +325,8 @@ static int decode_any(const chip_info *chip, const cv_tdma *f, command *out, uin
   return TPU_SIM_OK;
 }
 
-int decode_tdma(const chip_info *chip, const cv_tdma *f, command *out, uint64_t *work,
+int decode_tdma(const chip_info *chip, const cv_tdma *f, command *out, demand *need,
                 const err_ctx *e) {
   memset(&out->u.d, 0, sizeof out->u.d);
-  return decode_any(chip, f, out, work, e);
+  return decode_any(chip, f, out, need, e);
 }

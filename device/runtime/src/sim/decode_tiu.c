@@ -147,12 +147,15 @@ void note_write(const chip_info *chip, tiu_cmd *t, uint32_t size, uint32_t plane
   if (result_overlaps(chip, t, size, planes)) {
     t->snapshot = t->direct = 1; /* exact order of reads and writes */
   }
-  t->write_end = (uint32_t)(t->res.off + plane_extent(chip, &t->res, size) +
-                            (uint64_t)(planes - 1u) * t->res.bs);
+  t->write_bytes = (uint32_t)plane_extent(chip, &t->res, size);
+  t->write_planes = (uint8_t)planes;
 }
 
 void note_read(tiu_cmd *t, uint64_t first, uint64_t end) {
-  t->snapshot |= first < t->write_end && t->res.off < end;
+  for (uint32_t i = 0; i < t->write_planes; i++) {
+    const uint64_t start = (uint64_t)t->res.off + (uint64_t)i * t->res.bs;
+    t->snapshot |= first < start + t->write_bytes && start < end;
+  }
 }
 
 /* ---- entry ---- */
@@ -231,29 +234,38 @@ static int decode_any(const chip_info *chip, const cv_tiu *f, command *out, cons
                   f->tsk_typ, f->tsk_eu_typ);
 }
 
-int decode_tiu(const chip_info *chip, const cv_tiu *f, command *out, size_t *scratch,
-               uint64_t *work, const err_ctx *e) {
+static size_t scratch_of(int op, const tiu_cmd *t, size_t area) {
+  switch (op) {
+  case OP_CONV:
+    return conv_scratch(t, area);
+  case OP_DEPTHWISE:
+  case OP_POOL:
+    return window_scratch(t, op == OP_DEPTHWISE, area);
+  case OP_MATRIX:
+    return matrix_scratch(t, area);
+  default:
+    return 0;
+  }
+}
+
+int decode_tiu(const chip_info *chip, const cv_tiu *f, command *out, demand *need,
+               const err_ctx *e) {
   tiu_cmd *t = &out->u.t;
   memset(t, 0, sizeof *t);
   TRY(decode_any(chip, f, out, e));
-  size_t need = 0;
-  if (out->op == OP_CONV) {
-    need = conv_scratch(t, chip->lanes);
-  } else if (out->op == OP_DEPTHWISE || out->op == OP_POOL) {
-    need = window_scratch(t);
-  } else if (out->op == OP_MATRIX) {
-    need = matrix_scratch(t);
-  }
-  if (need > MAX_SCRATCH) {
+  const size_t least = scratch_of(out->op, t, 0);
+  if (least > MAX_SCRATCH) {
     t->direct = 1;
-    need = 0;
+  } else if (!t->direct) {
+    const size_t most = scratch_of(out->op, t, SCRATCH_MOST);
+    need->scratch_least = least > need->scratch_least ? least : need->scratch_least;
+    need->scratch_most = most > need->scratch_most ? most : need->scratch_most;
   }
-  *scratch = need > *scratch ? need : *scratch;
   const uint64_t w = work_of(out->op, t, MAX_COMMAND_WORK);
   if (w >= MAX_COMMAND_WORK) {
     return sim_fail(e, TPU_SIM_UNSUPPORTED, "the command is too large: %llu operations or more",
                     (unsigned long long)MAX_COMMAND_WORK);
   }
-  *work += w;
+  need->work += w;
   return TPU_SIM_OK;
 }

@@ -18,36 +18,46 @@ static uint32_t used_phases(uint32_t taps, uint32_t dilation, uint32_t stride, u
   return count;
 }
 
-void expansion_init(expansion *x, const tiu_cmd *t, int packed_rows) {
+void expansion_init(expansion *x, const tiu_cmd *t, int packed_rows, uint32_t rows) {
   const window *w = &t->win;
+  x->rows = rows;
+  x->out_h = t->res.h;
   x->in_h = t->a.h;
   x->in_w = t->a.w;
   x->height = (t->a.h - 1u) * (w->yins + 1u) + 1 + w->yins_last + w->up + w->dn;
   x->width = (t->a.w - 1u) * (w->xins + 1u) + 1 + w->xins_last + w->lf + w->rt;
   x->whole =
       packed_rows && w->ystr == 1 && w->xstr == 1 && x->height == t->a.h && x->width == t->a.w;
-  x->hph = ceil_div(x->height, w->ystr);
+  x->plain = w->xstr == 1 && w->xins == 0;
+  x->hph = rows + (w->kh - 1u) * w->ydil / w->ystr;
   x->wph = ceil_div(x->width, w->xstr);
   x->ny = used_phases(w->kh, w->ydil, w->ystr, x->yslot, x->yphase);
   x->nx = used_phases(w->kw, w->xdil, w->xstr, x->xslot, x->xphase);
   x->plane = (uint64_t)x->ny * x->nx * x->hph * x->wph;
-  x->flat = (t->res.h - 1u) * x->wph + t->res.w;
 }
 
-void expand_fill(const expansion *x, void *dst, uint32_t size, uint32_t fill) {
-  uint8_t bytes[4] = {(uint8_t)fill, (uint8_t)(fill >> 8), (uint8_t)(fill >> 16),
-                      (uint8_t)(fill >> 24)};
-  const size_t count = (size_t)x->plane;
-  if (x->whole) {
-    return; /* every unit is an input */
-  }
+uint32_t expansion_rows(const expansion *x, uint32_t most, uint64_t area, uint64_t unit) {
+  const uint64_t row = (uint64_t)x->ny * x->nx * x->wph * unit, first = x->plane * unit;
+  const uint64_t fit = first >= area ? 1 : 1 + (area - first) / row;
+  return fit >= most ? most : ceil_div(most, ceil_div(most, (uint32_t)fit));
+}
+
+static void fill_units(uint8_t *dst, size_t count, uint32_t size, uint32_t fill) {
+  const uint8_t bytes[4] = {(uint8_t)fill, (uint8_t)(fill >> 8), (uint8_t)(fill >> 16),
+                            (uint8_t)(fill >> 24)};
   if (size == 1 ||
       (bytes[0] == bytes[1] && (size == 2 || (bytes[0] == bytes[2] && bytes[0] == bytes[3])))) {
     memset(dst, bytes[0], count * size);
     return;
   }
   for (size_t i = 0; i < count; i++) {
-    memcpy((uint8_t *)dst + i * size, bytes, size);
+    memcpy(dst + i * size, bytes, size);
+  }
+}
+
+void expand_fill(const expansion *x, void *dst, uint32_t size, uint32_t fill) {
+  if (!x->whole) { /* there every unit is an input */
+    fill_units(dst, (size_t)x->plane, size, fill);
   }
 }
 
@@ -103,24 +113,30 @@ static phase_columns columns_of(uint32_t pad, uint32_t step, uint32_t stride, ui
   return c;
 }
 
-void expand_rows(const expansion *x, const window *w, void *dst, uint32_t size, row_loader load,
-                 const void *ctx, void *rows) {
+void expand_rows(const expansion *x, const window *w, void *dst, uint32_t size, uint32_t fill,
+                 uint32_t y, row_loader load, const void *ctx, void *rows) {
   if (x->whole) {
-    load(dst, ctx, 0, x->in_h * x->in_w);
+    load(dst, ctx, y, (x->in_h - y < x->hph ? x->in_h - y : x->hph) * x->in_w);
     return;
   }
-  const int plain = w->xstr == 1 && w->xins == 0;
   phase_columns cols[32];
   for (uint32_t xs = 0; xs < x->nx; xs++) {
     cols[xs] = columns_of(w->lf, w->xins + 1u, w->xstr, x->xphase[xs], x->in_w);
   }
   for (uint32_t ys = 0; ys < x->ny; ys++) {
     const phase_columns r = columns_of(w->up, w->yins + 1u, w->ystr, x->yphase[ys], x->in_h);
-    for (uint32_t i = 0; i < r.count; i++) {
-      const size_t place = r.place + (size_t)i * r.out_step;
+    uint8_t *row = (uint8_t *)dst + (size_t)ys * x->nx * x->hph * x->wph * size;
+    for (uint32_t q = 0; q < x->hph; q++, row += (size_t)x->wph * size) {
+      const uint32_t step = y + q - r.place; /* huge when negative */
+      const uint32_t i = step / r.out_step;
+      if (i * r.out_step != step || i >= r.count) {
+        for (uint32_t xs = 0; xs < x->nx && x->rows < x->out_h; xs++) {
+          fill_units(row + (size_t)xs * x->hph * x->wph * size, x->wph, size, fill);
+        }
+        continue;
+      }
       const uint32_t source = r.input + i * r.in_step;
-      uint8_t *row = (uint8_t *)dst + ((size_t)ys * x->nx * x->hph + place) * x->wph * size;
-      if (plain) {
+      if (x->plain) {
         load(row + (size_t)w->lf * size, ctx, source, x->in_w);
         continue;
       }
@@ -131,5 +147,25 @@ void expand_rows(const expansion *x, const window *w, void *dst, uint32_t size, 
                    (uint8_t *)rows + (size_t)c->input * size, c->in_step, size, c->count);
       }
     }
+  }
+}
+
+void expand_scatter(const expansion *x, const operand *r, uint8_t *plane, uint32_t p,
+                    const uint8_t *v, uint32_t len, uint32_t size) {
+  uint32_t y = p / x->wph, c = p % x->wph;
+  for (uint32_t i = 0; i < len;) {
+    const uint32_t run = len - i < x->wph - c ? len - i : x->wph - c;
+    const uint32_t used = c >= r->w ? 0 : run < r->w - c ? run : r->w - c;
+    uint8_t *d = plane + (size_t)y * r->hs + (size_t)c * r->ws;
+    if (r->ws == size) {
+      memcpy(d, v + (size_t)i * size, (size_t)used * size);
+    } else {
+      for (uint32_t q = 0; q < used; q++) {
+        memcpy(d + (size_t)q * r->ws, v + ((size_t)i + q) * size, size);
+      }
+    }
+    i += run;
+    c = 0;
+    y++;
   }
 }

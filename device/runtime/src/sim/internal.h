@@ -12,6 +12,9 @@
 #define MAX_LANES 32u
 #define PAD_BYTES 256u /* readable slack behind local memory and scratch areas */
 #define DDR_START_A UINT64_C(0x100000000)
+#define SCRATCH_SHARE 32   /* a command takes that part of the program's memory if it can */
+#define SCRATCH_LEAST 4096 /* ... bytes, at least */
+#define SCRATCH_MOST (1u << 20)
 #define MAX_SCRATCH (UINT64_C(96) << 20) /* larger expansions use the direct (slow) loops */
 #define MAX_COMMAND_WORK (UINT64_C(1) << 33)
 #define MAX_STREAM_WORK (UINT64_C(1) << 41)
@@ -104,9 +107,10 @@ typedef struct {
   int32_t constant;     /* operand 1 when is_const */
   int32_t fill;
   uint8_t eu, bf16, is_const, has_bias, bias_signed, chan_quant, relu, ps32, res_add, left_shift;
-  uint8_t direct;     /* convolution, window: expansion too large, use the direct loops */
-  uint8_t snapshot;   /* the result overlaps an operand: read from a copy */
-  uint32_t write_end; /* end of the result's bytes in a lane */
+  uint8_t direct;       /* convolution, window: expansion too large, use the direct loops */
+  uint8_t snapshot;     /* the result overlaps an operand: read from a copy */
+  uint8_t write_planes; /* the result's bytes in a lane: planes of write_bytes, res.bs apart */
+  uint32_t write_bytes;
 } tiu_cmd;
 
 /* One side of a transfer. Local: addr = lane*32768 + offset. Global: addr relative to the region.
@@ -137,9 +141,11 @@ typedef struct {
 
 struct tpu_program {
   const chip_info *chip;
-  command *cmds; /* in execution order */
+  /* Every command is decoded twice: when it is checked here, and when it runs. So a program takes
+   * no more memory than its stream. */
+  uint8_t *packets; /* in order of execution, see program_next */
   uint32_t count;
-  size_t scratch;
+  size_t scratch;    /* bytes that its commands share */
   uint64_t work;     /* bound of its operations */
   uint8_t snapshots; /* some command needs a copy of local memory */
   struct {
@@ -158,10 +164,19 @@ struct tpu_sim {
 
 /* ---- decoding (errors: TPU_SIM_*) ---- */
 
-int decode_tiu(const chip_info *chip, const cv_tiu *f, command *out, size_t *scratch,
-               uint64_t *work, const err_ctx *e);
-int decode_tdma(const chip_info *chip, const cv_tdma *f, command *out, uint64_t *work,
+/* What the commands need: bytes of scratch at least and at most, bound of the operations. */
+typedef struct {
+  size_t scratch_least, scratch_most;
+  uint64_t work;
+} demand;
+
+int decode_tiu(const chip_info *chip, const cv_tiu *f, command *out, demand *need,
+               const err_ctx *e);
+int decode_tdma(const chip_info *chip, const cv_tdma *f, command *out, demand *need,
                 const err_ctx *e);
+/* The command of a packet (the first one: p->packets); returns the next packet. */
+const uint8_t *program_next(const tpu_program *p, const uint8_t *packet, command *out,
+                            const err_ctx *e);
 /* One past the highest byte a side touches in its memory (global) . */
 uint64_t side_end(const side *s);
 
@@ -193,10 +208,10 @@ int exec_tdma(const exec_ctx *x, int op, const tdma_cmd *d);
 int exec_decompress(const exec_ctx *x, const tdma_cmd *d);
 int exec_compress(const exec_ctx *x, const tdma_cmd *d);
 
-/* Scratch bytes a command needs; 0 in *direct's case (the direct loops need none). */
-size_t conv_scratch(const tiu_cmd *t, uint32_t lanes);
-size_t window_scratch(const tiu_cmd *t);
-size_t matrix_scratch(const tiu_cmd *t);
+/* Scratch bytes a command takes when there are `area`: as few, or its least. */
+size_t conv_scratch(const tiu_cmd *t, size_t area);
+size_t window_scratch(const tiu_cmd *t, int sums, size_t area);
+size_t matrix_scratch(const tiu_cmd *t, size_t area);
 
 /* Bias, parameters (hw/cv18xx-tiu.md sections 5.8 to 5.10) of one result channel. */
 typedef struct {

@@ -1,44 +1,52 @@
 /* Matrix product (hw/cv18xx-tiu.md section 5.11): the convolution kernels with the columns of the
- * right matrix as positions and the rows of the left one as weights. */
+ * right matrix as positions, some at a time, and the rows of the left one as weights. */
 
 #include <string.h>
 
-#include "kernels.h"
+#include "gemm.h"
 #include "partial.h"
 
 typedef struct {
   const exec_ctx *x;
   const tiu_cmd *t;
   const kernel_set *k;
-  uint32_t per_unit, inner, count, cols, flip, max_right, max_left;
+  uint32_t per_unit, inner, count, flip, max_right, max_left;
+  uint32_t width, first, cols; /* columns at a time; those at work */
   uint32_t *units, *offs;
-  uint8_t *left; /* rows of `count` units */
-  int32_t *add;  /* per row */
+  uint8_t *left; /* GEMM_ROWS rows of `count` units */
+  int32_t add[GEMM_ROWS];
 } matrix_state;
 
-static uint64_t layout(const tiu_cmd *t, uint32_t per_unit, matrix_state *s, uint8_t *base) {
+static uint32_t units_of_depth(const kernel_set *k, const tiu_cmd *t) {
+  return t->bf16 ? 1 : k->gemm8 && t->a.is_signed ? 4 : 2;
+}
+
+/* Layout of the scratch area for as many columns at a time as `area` bytes allow, at least 16. */
+static uint64_t layout(const tiu_cmd *t, uint32_t per_unit, uint64_t area, matrix_state *s,
+                       uint8_t *base) {
   const uint64_t count = ceil_div(t->b.n, per_unit), cols = (uint64_t)t->res.c * t->res.w;
-  const uint64_t sizes[4] = {(count * cols + GEMM_COLS + 64) * 4, count * 4, count * 4 * t->res.n,
-                             (uint64_t)t->res.n * 4};
-  uint64_t offset[4], at = 0;
-  for (int i = 0; i < 4; i++) {
+  const uint64_t fixed = (GEMM_COLS + 64 + count + count * GEMM_ROWS) * 4 + 3 * 64;
+  const uint64_t fit = area > fixed ? (area - fixed) / (count * 4) : 0;
+  uint64_t width = fit >= GEMM_COLS ? fit - fit % GEMM_COLS : 16;
+  width = width < cols ? width : cols;
+  const uint64_t sizes[3] = {(count * width + GEMM_COLS + 64) * 4, count * 4,
+                             count * 4 * GEMM_ROWS};
+  uint64_t offset[3], at = 0;
+  for (int i = 0; i < 3; i++) {
     offset[i] = at;
-    at += (sizes[i] + 127) & ~UINT64_C(63);
+    at += (sizes[i] + 63) & ~UINT64_C(63);
   }
   if (s) {
+    s->width = (uint32_t)width;
     s->units = (uint32_t *)(void *)(base + offset[0]);
     s->offs = (uint32_t *)(void *)(base + offset[1]);
     s->left = base + offset[2];
-    s->add = (int32_t *)(void *)(base + offset[3]);
   }
   return at;
 }
 
-/* The operands fit local memory, hence at most a few MiB. */
-size_t matrix_scratch(const tiu_cmd *t) {
-  const uint64_t a = layout(t, t->bf16 ? 1 : 2, NULL, NULL);
-  const uint64_t b = layout(t, t->bf16 ? 1 : 4, NULL, NULL);
-  return (size_t)(a > b ? a : b);
+size_t matrix_scratch(const tiu_cmd *t, size_t area) {
+  return (size_t)layout(t, units_of_depth(kernels_get(), t), area, NULL, NULL);
 }
 
 /* Inner index of step i of the sum: bf16 sums column w of every channel, then w + 1. */
@@ -46,9 +54,10 @@ static uint32_t inner_index(const matrix_state *s, uint32_t w, uint32_t c) {
   return c * s->t->a.w + w;
 }
 
-static void pack_left_row(matrix_state *s, uint32_t r) {
+/* Row r as units at row `to` of s->left. */
+static void pack_left_row(matrix_state *s, uint32_t r, uint32_t to) {
   const tiu_cmd *t = s->t;
-  uint8_t *dst = s->left + (size_t)r * s->count * 4;
+  uint8_t *dst = s->left + (size_t)to * s->count * 4;
   int32_t sum = 0;
   uint32_t k = 0;
   memset(dst, 0, (size_t)s->count * 4);
@@ -75,41 +84,50 @@ static void pack_left_row(matrix_state *s, uint32_t r) {
       }
     }
   }
-  s->add[r] = s->flip ? (int32_t)(0u - 128u * (uint32_t)sum) : 0;
+  s->add[to] = s->flip ? (int32_t)(0u - 128u * (uint32_t)sum) : 0;
 }
 
-static void pack_right(matrix_state *s) {
+/* `count` columns from column w of channel c on. */
+static void pack_columns(matrix_state *s, uint32_t *dst, uint32_t c, uint32_t w, uint32_t count) {
   const tiu_cmd *t = s->t;
   const operand *b = &t->b;
-  for (uint32_t c = 0; c < t->res.c; c++) {
-    uint32_t *dst = s->units + (size_t)c * b->w;
-    for (uint32_t i = 0; !t->bf16 && i < s->count; i++, dst += s->cols) {
-      const uint8_t *p[4];
-      for (uint32_t q = 0; q < s->per_unit; q++) {
-        const uint32_t k = i * s->per_unit + q; /* beyond the end: weight 0 */
-        p[q] = operand_at(s->x, b, k < s->inner ? k : s->inner - 1, c);
-      }
-      if (s->per_unit == 4) {
-        s->k->pack4(dst, p, b->w, s->flip);
-      } else {
-        s->k->pack2(dst, p[0], p[1], b->w, b->is_signed);
-      }
+  for (uint32_t i = 0; !t->bf16 && i < s->count; i++, dst += s->width) {
+    const uint8_t *p[4];
+    for (uint32_t q = 0; q < s->per_unit; q++) {
+      const uint32_t k = i * s->per_unit + q; /* beyond the end: weight 0 */
+      p[q] = operand_at(s->x, b, k < s->inner ? k : s->inner - 1, c) + w;
     }
-    for (uint32_t w = 0; t->bf16 && w < t->a.w; w++) {
-      for (uint32_t lc = 0; lc < t->a.c; lc++) {
-        const uint32_t k = inner_index(s, w, lc);
-        if (k >= s->inner) {
-          continue;
-        }
-        const uint8_t *p = operand_at(s->x, b, k, c);
-        for (uint32_t i = 0; i < b->w; i++) {
-          dst[i] = f32_bits(bf16_read(load16(p + 2 * (size_t)i)));
-          const uint32_t mag = dst[i] & 0x7FFFFFFF;
-          s->max_right = mag > s->max_right ? mag : s->max_right;
-        }
-        dst += s->cols;
-      }
+    if (s->per_unit == 4) {
+      s->k->pack4(dst, p, count, s->flip);
+    } else {
+      s->k->pack2(dst, p[0], p[1], count, b->is_signed);
     }
+  }
+  for (uint32_t aw = 0; t->bf16 && aw < t->a.w; aw++) {
+    for (uint32_t lc = 0; lc < t->a.c; lc++) {
+      const uint32_t k = inner_index(s, aw, lc);
+      if (k >= s->inner) {
+        continue;
+      }
+      const uint8_t *p = operand_at(s->x, b, k, c) + 2 * (size_t)w;
+      for (uint32_t i = 0; i < count; i++) {
+        dst[i] = f32_bits(bf16_read(load16(p + 2 * (size_t)i)));
+        const uint32_t mag = dst[i] & 0x7FFFFFFF;
+        s->max_right = mag > s->max_right ? mag : s->max_right;
+      }
+      dst += s->width;
+    }
+  }
+}
+
+/* The columns s->first .. of the right matrix. */
+static void pack_right(matrix_state *s) {
+  const uint32_t w = s->t->b.w;
+  s->max_right = 0;
+  for (uint32_t at = 0, run; at < s->cols; at += run) {
+    const uint32_t column = (s->first + at) % w;
+    run = s->cols - at < w - column ? s->cols - at : w - column;
+    pack_columns(s, s->units + at, (s->first + at) / w, column, run);
   }
 }
 
@@ -135,11 +153,13 @@ static uint32_t bias_at(const matrix_state *s, uint32_t j) {
   return p[0] + (t->bias_signed ? (uint32_t)(int8_t)p[row] : p[row]) * 256u;
 }
 
-static void init_row(const matrix_state *s, int32_t *acc, uint32_t r, uint32_t j, uint32_t len) {
+/* Start values of columns j .. of row r, whose offset is `add`. */
+static void init_row(const matrix_state *s, int32_t *acc, uint32_t r, uint32_t j, uint32_t len,
+                     int32_t add) {
   const tiu_cmd *t = s->t;
   memset(acc, 0, GEMM_COLS * sizeof *acc);
   for (uint32_t i = 0; i < len; i++) {
-    uint32_t v = t->bf16 ? 0 : (uint32_t)s->add[r];
+    uint32_t v = t->bf16 ? 0 : (uint32_t)add;
     const uint8_t *p = result_at(s, r, j + i);
     if (t->ps32 & 1) {
       const uint32_t u = load_partial(t, p);
@@ -178,27 +198,9 @@ static void finish_row(const matrix_state *s, const int32_t *acc, uint32_t r, ui
   }
 }
 
-static void gemm_f32_exact(const gemm_job *j) {
-  for (uint32_t r = 0; r < j->rows; r++) {
-    for (uint32_t i = 0; i < j->cols; i++) {
-      float acc = bits_f32((uint32_t)j->acc[r][i]);
-      for (uint32_t k = 0; k < j->k; k++) {
-        const float w = bits_f32(load32(j->w[r] + 4 * (size_t)k));
-        acc = f32_add(acc, f32_mul(bits_f32(j->b[j->offs[k] + i]), w));
-      }
-      j->acc[r][i] = (int32_t)f32_bits(acc);
-    }
-  }
-}
-
 /* Whether fp32 sums might leave the range of the fast kernel, or a partial is special. */
 static int needs_exact(const matrix_state *s, const gemm_job *j) {
-  const uint32_t ex = s->max_right >> 23, ew = s->max_left >> 23;
-  uint32_t bits = 2;
-  while ((UINT64_C(1) << bits) < (uint64_t)s->count * 4) {
-    bits++;
-  }
-  int exact = ex == 255 || ew == 255 || ex + ew + bits > 254 + 120;
+  int exact = gemm_range_is_large(s->max_right, s->max_left, (uint64_t)s->count * 4);
   for (uint32_t r = 0; (s->t->ps32 & 1) && r < j->rows; r++) {
     for (uint32_t i = 0; i < j->cols; i++) {
       const uint32_t u = (uint32_t)j->acc[r][i], e = u >> 23 & 255;
@@ -208,49 +210,50 @@ static int needs_exact(const matrix_state *s, const gemm_job *j) {
   return exact;
 }
 
-static void run_block(const matrix_state *s, uint32_t r0, uint32_t c0) {
+/* Rows r0 .. (in s->left), columns s->first + c0 .. */
+static void run_block(const matrix_state *s, uint32_t r0, uint32_t rows, uint32_t c0) {
   _Alignas(64) int32_t acc[GEMM_ROWS][GEMM_COLS];
-  gemm_job j = {.b = s->units + c0, .offs = s->offs, .k = s->count, .acc = acc};
-  j.rows = s->t->res.n - r0 < GEMM_ROWS ? s->t->res.n - r0 : GEMM_ROWS;
+  gemm_job j = {.b = s->units + c0, .offs = s->offs, .k = s->count, .rows = rows, .acc = acc};
   j.cols = s->cols - c0 < GEMM_COLS ? s->cols - c0 : GEMM_COLS;
-  for (uint32_t r = 0; r < j.rows; r++) {
-    j.w[r] = s->left + (size_t)(r0 + r) * s->count * 4;
-    init_row(s, acc[r], r0 + r, c0, j.cols);
+  for (uint32_t r = 0; r < rows; r++) {
+    j.w[r] = s->left + (size_t)r * s->count * 4;
+    init_row(s, acc[r], r0 + r, s->first + c0, j.cols, s->add[r]);
   }
-  if (s->t->bf16) {
-    if (needs_exact(s, &j)) {
-      gemm_f32_exact(&j);
-    } else {
-      s->k->gemm_f32(&j);
+  gemm_run(s->k, &j, s->per_unit, s->t->bf16 && needs_exact(s, &j));
+  for (uint32_t r = 0; r < rows; r++) {
+    finish_row(s, acc[r], r0 + r, s->first + c0, j.cols);
+  }
+}
+
+/* All rows of the packed columns. */
+static void run_rows(matrix_state *s) {
+  const uint32_t n = s->t->res.n;
+  for (uint32_t r0 = 0; r0 < n; r0 += GEMM_ROWS) {
+    const uint32_t rows = n - r0 < GEMM_ROWS ? n - r0 : GEMM_ROWS;
+    s->max_left = 0;
+    for (uint32_t r = 0; r < rows; r++) {
+      pack_left_row(s, r0 + r, r);
     }
-  } else if (s->per_unit == 4) {
-    s->k->gemm8(&j);
-  } else {
-    s->k->gemm16(&j);
-  }
-  for (uint32_t r = 0; r < j.rows; r++) {
-    finish_row(s, acc[r], r0 + r, c0, j.cols);
+    for (uint32_t c = 0; c < s->cols; c += GEMM_COLS) {
+      run_block(s, r0, rows, c);
+    }
   }
 }
 
 void exec_matrix(const exec_ctx *x, const tiu_cmd *t) {
   matrix_state s = {.x = x, .t = t, .k = kernels_get()};
-  s.per_unit = t->bf16 ? 1 : s.k->gemm8 && t->a.is_signed ? 4 : 2;
-  layout(t, s.per_unit, &s, x->scratch);
+  const uint32_t total = (uint32_t)t->res.c * t->res.w;
+  s.per_unit = units_of_depth(s.k, t);
+  layout(t, s.per_unit, x->scratch_size, &s, x->scratch);
   s.inner = t->b.n;
   s.count = ceil_div(s.inner, s.per_unit);
-  s.cols = (uint32_t)t->res.c * t->res.w;
   s.flip = s.per_unit == 4 && t->b.is_signed ? 0x80808080u : 0;
   for (uint32_t k = 0; k < s.count; k++) {
-    s.offs[k] = k * s.cols;
+    s.offs[k] = k * s.width;
   }
-  for (uint32_t r = 0; r < t->res.n; r++) {
-    pack_left_row(&s, r);
-  }
-  pack_right(&s);
-  for (uint32_t c = 0; c < s.cols; c += GEMM_COLS) {
-    for (uint32_t r = 0; r < t->res.n; r += GEMM_ROWS) {
-      run_block(&s, r, c);
-    }
+  for (s.first = 0; s.first < total; s.first += s.width) {
+    s.cols = total - s.first < s.width ? total - s.first : s.width;
+    pack_right(&s);
+    run_rows(&s);
   }
 }

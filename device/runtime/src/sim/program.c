@@ -39,12 +39,14 @@ int sim_fail(const err_ctx *e, int code, const char *fmt, ...) {
 }
 
 typedef struct {
+  uint32_t at; /* of its packet */
   uint16_t id, wait;
   uint8_t ordered; /* takes part in the waiting */
+  uint8_t engine;
 } sync_info;
 
 static int decode_packet(const chip_info *chip, const uint8_t *body, command *c, sync_info *s,
-                         tpu_program *p, uint64_t *work, const err_ctx *e) {
+                         demand *need, const err_ctx *e) {
   uint32_t words[CV_TIU_WORDS];
   const uint32_t count = c->engine == 0 ? CV_TIU_WORDS : CV_TDMA_WORDS;
   for (uint32_t i = 0; i < count; i++) {
@@ -57,13 +59,17 @@ static int decode_packet(const chip_info *chip, const uint8_t *body, command *c,
     } else {
       cv_tiu_unpack_a(&f, words);
     }
-    *s = (sync_info){(uint16_t)f.cmd_id_tpu, (uint16_t)f.cmd_id_gdma, (uint8_t)f.cmd_id_en};
-    return decode_tiu(chip, &f, c, &p->scratch, work, e);
+    s->id = (uint16_t)f.cmd_id_tpu;
+    s->wait = (uint16_t)f.cmd_id_gdma;
+    s->ordered = (uint8_t)f.cmd_id_en;
+    return decode_tiu(chip, &f, c, need, e);
   }
   cv_tdma f;
   cv_tdma_unpack(&f, words);
-  *s = (sync_info){(uint16_t)f.cmd_id, (uint16_t)f.wait_id_tpu, (uint8_t)f.bar_en};
-  return decode_tdma(chip, &f, c, work, e);
+  s->id = (uint16_t)f.cmd_id;
+  s->wait = (uint16_t)f.wait_id_tpu;
+  s->ordered = (uint8_t)f.bar_en;
+  return decode_tdma(chip, &f, c, need, e);
 }
 
 /* Header at `at`: engine and body length, or an error. */
@@ -95,13 +101,12 @@ static int read_packet(const chip_info *chip, const uint8_t *stream, size_t size
 
 /* Order of execution: TIU commands first as far as their waits allow, then one TDMA command.
  * order[i] = index of the i-th command to run. */
-static int order_commands(const command *cmds, const sync_info *sync, uint32_t count,
-                          uint32_t *order, err_ctx *e) {
+static int order_commands(const sync_info *sync, uint32_t count, uint32_t *order, err_ctx *e) {
   uint32_t next[2] = {0, 0}, done[2] = {0, 0}, last[2] = {0, 0}, ran = 0;
   while (ran < count) {
     int moved = 0;
     for (int q = 0; q < 2 && !moved; q++) { /* queue 0: TIU, 1: TDMA */
-      while (next[q] < count && cmds[next[q]].engine != (q == 0 ? 0 : 2)) {
+      while (next[q] < count && sync[next[q]].engine != (q == 0 ? 0 : 2)) {
         next[q]++;
       }
       if (next[q] == count) {
@@ -150,73 +155,112 @@ static void note_region(tpu_program *p, const side *s, uint32_t index, int write
   }
 }
 
-/* cmds[i] = cmds[order[i]] for all i, along the cycles; order becomes the identity. */
-static void permute(command *cmds, uint32_t *order, uint32_t count) {
-  for (uint32_t start = 0; start < count; start++) {
-    if (order[start] == start) {
-      continue;
-    }
-    const command first = cmds[start];
-    uint32_t i = start;
-    while (order[i] != start) {
-      const uint32_t from = order[i];
-      cmds[i] = cmds[from];
-      order[i] = i;
-      i = from;
-    }
-    cmds[i] = first;
-    order[i] = i;
-  }
-}
-
-static int build(const chip_info *chip, const uint8_t *stream, size_t size, tpu_program *p,
-                 sync_info **sync, uint32_t **order, err_ctx *e) {
-  uint32_t count = 0, engine, length;
+/* Decode and check every packet; sync: what to know for their order. */
+static int check_packets(const chip_info *chip, const uint8_t *stream, size_t size, tpu_program *p,
+                         sync_info *sync, demand *need, err_ctx *e) {
+  uint32_t engine, length, i = 0;
+  command c;
   for (size_t at = 0; at < size; at += HEADER_BYTES + length) {
-    const int rc = read_packet(chip, stream, size, at, &engine, &length, e);
-    if (rc != TPU_SIM_OK) {
-      return rc;
-    }
-    count += engine != 1;
-  }
-  command *raw = p->cmds = malloc((count + 1) * sizeof *p->cmds);
-  *sync = malloc((count + 1) * sizeof **sync);
-  *order = malloc((count + 1) * sizeof **order);
-  if (!raw || !*sync || !*order) {
-    return sim_fail(e, TPU_SIM_NOMEM, "no memory for %u commands", count);
-  }
-  uint64_t work = 0;
-  uint32_t i = 0;
-  int rc = TPU_SIM_OK;
-  for (size_t at = 0; at < size && rc == TPU_SIM_OK; at += HEADER_BYTES + length) {
     (void)read_packet(chip, stream, size, at, &engine, &length, e);
     if (engine == 1) {
       continue;
     }
     e->engine = engine == 0 ? "TIU" : "TDMA";
     e->index = i;
-    raw[i].engine = (uint8_t)engine;
-    raw[i].index = i;
-    rc = decode_packet(chip, stream + at + HEADER_BYTES, &raw[i], &(*sync)[i], p, &work, e);
-    if (rc == TPU_SIM_OK && work > MAX_STREAM_WORK) {
-      rc = sim_fail(e, TPU_SIM_UNSUPPORTED, "the stream needs more than %llu operations",
-                    (unsigned long long)MAX_STREAM_WORK);
+    c.engine = (uint8_t)engine;
+    sync[i].at = (uint32_t)at;
+    sync[i].engine = (uint8_t)engine;
+    const uint8_t *body = stream + at + HEADER_BYTES;
+    const int rc = decode_packet(chip, body, &c, &sync[i], need, e);
+    if (rc != TPU_SIM_OK) {
+      return rc;
     }
-    if (rc == TPU_SIM_OK && engine == 2) {
-      if (raw[i].op != OP_FILL) {
-        note_region(p, &raw[i].u.d.src, i, 0);
+    if (need->work > MAX_STREAM_WORK) {
+      return sim_fail(e, TPU_SIM_UNSUPPORTED, "the stream needs more than %llu operations",
+                      (unsigned long long)MAX_STREAM_WORK);
+    }
+    if (engine == 2) {
+      if (c.op != OP_FILL) {
+        note_region(p, &c.u.d.src, i, 0);
       }
-      note_region(p, &raw[i].u.d.dst, i, 1);
+      note_region(p, &c.u.d.dst, i, 1);
     }
-    p->snapshots |= engine == 0 && raw[i].u.t.snapshot;
+    p->snapshots |= engine == 0 && c.u.t.snapshot;
     i++;
   }
-  rc = rc == TPU_SIM_OK ? order_commands(raw, *sync, count, *order, e) : rc;
-  if (rc == TPU_SIM_OK) {
-    permute(raw, *order, count);
+  return TPU_SIM_OK;
+}
+
+/* The packets in order of execution, with the command's position in place of the length. */
+static void copy_packets(tpu_program *p, const uint8_t *stream, const sync_info *sync,
+                         const uint32_t *order) {
+  uint8_t *to = p->packets;
+  for (uint32_t i = 0; i < p->count; i++) {
+    const sync_info *s = &sync[order[i]];
+    const uint32_t length = s->engine == 0 ? CV_TIU_BYTES : CV_TDMA_BYTES;
+    memcpy(to, stream + s->at, HEADER_BYTES + length);
+    memcpy(to + 4, &order[i], 4);
+    to += HEADER_BYTES + length;
   }
-  p->count = count;
-  p->work = work;
+}
+
+const uint8_t *program_next(const tpu_program *p, const uint8_t *packet, command *out,
+                            const err_ctx *e) {
+  sync_info sync;
+  demand need = {0};
+  out->engine = packet[2] & 15;
+  memcpy(&out->index, packet + 4, 4);
+  (void)decode_packet(p->chip, packet + HEADER_BYTES, out, &sync, &need, e); /* was checked */
+  return packet + HEADER_BYTES + (out->engine == 0 ? CV_TIU_BYTES : CV_TDMA_BYTES);
+}
+
+/* Scratch memory: 1/SCRATCH_SHARE of local memory, stream and what the commands touch of DDR
+ * (weights, neuron memory), so that the whole stays small beside a small model and fast in a large
+ * one; within what the commands can use. */
+static size_t choose_scratch(const tpu_program *p, size_t stream, const demand *need) {
+  uint64_t memory = (uint64_t)p->chip->lanes * LANE_BYTES + stream;
+  for (uint32_t k = 0; k < 8; k++) {
+    const uint64_t r = p->region[k].read_end, w = p->region[k].write_end;
+    memory += r > w ? r : w; /* at most 2^41 */
+  }
+  uint64_t area = memory / SCRATCH_SHARE;
+  area = area < SCRATCH_LEAST ? SCRATCH_LEAST : area < SCRATCH_MOST ? area : SCRATCH_MOST;
+  area = area < need->scratch_most ? area : need->scratch_most;
+  return area > need->scratch_least ? (size_t)area : need->scratch_least;
+}
+
+static int build(const chip_info *chip, const uint8_t *stream, size_t size, tpu_program *p,
+                 sync_info **sync, uint32_t **order, err_ctx *e) {
+  uint32_t engine, length;
+  size_t bytes = 0;
+  if (size > UINT32_MAX) {
+    return sim_fail(e, TPU_SIM_UNSUPPORTED, "a stream of %zu bytes", size);
+  }
+  for (size_t at = 0; at < size; at += HEADER_BYTES + length) {
+    const int rc = read_packet(chip, stream, size, at, &engine, &length, e);
+    if (rc != TPU_SIM_OK) {
+      return rc;
+    }
+    p->count += engine != 1;
+    bytes += engine != 1 ? HEADER_BYTES + length : 0;
+  }
+  *sync = malloc((p->count + 1) * sizeof **sync);
+  *order = malloc((p->count + 1) * sizeof **order);
+  if (!*sync || !*order) {
+    return sim_fail(e, TPU_SIM_NOMEM, "no memory for %u commands", p->count);
+  }
+  demand need = {0};
+  int rc = check_packets(chip, stream, size, p, *sync, &need, e);
+  p->work = need.work;
+  p->scratch = choose_scratch(p, bytes, &need);
+  rc = rc == TPU_SIM_OK ? order_commands(*sync, p->count, *order, e) : rc;
+  if (rc == TPU_SIM_OK) {
+    p->packets = malloc(bytes + 1);
+    if (!p->packets) {
+      return sim_fail(e, TPU_SIM_NOMEM, "no memory for %zu bytes of commands", bytes);
+    }
+    copy_packets(p, stream, *sync, *order);
+  }
   return rc;
 }
 
@@ -248,7 +292,7 @@ int tpu_program_create(const char *chip, const uint8_t *stream, size_t size, tpu
 
 void tpu_program_destroy(tpu_program *p) {
   if (p) {
-    free(p->cmds);
+    free(p->packets);
     free(p);
   }
 }

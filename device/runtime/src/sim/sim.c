@@ -126,15 +126,18 @@ int tpu_sim_run(tpu_sim *s, const tpu_program *p, const tpu_region regions[8], c
                 .scratch_size = s->scratch_size,
                 .regions = regions,
                 .err = &e};
+  const uint8_t *packet = p->packets;
   for (uint32_t i = 0; rc == TPU_SIM_OK && i < p->count; i++) {
-    e.engine = p->cmds[i].engine == 0 ? "TIU" : "TDMA";
-    e.index = p->cmds[i].index;
+    command c;
+    packet = program_next(p, packet, &c, &e);
+    e.engine = c.engine == 0 ? "TIU" : "TDMA";
+    e.index = c.index;
     x.rmem = s->lmem;
-    if (p->cmds[i].engine == 0 && p->cmds[i].u.t.snapshot) {
+    if (c.engine == 0 && c.u.t.snapshot) {
       memcpy(s->shadow, s->lmem, (size_t)s->chip->lanes * LANE_BYTES);
       x.rmem = s->shadow;
     }
-    rc = execute(&x, &p->cmds[i]);
+    rc = execute(&x, &c);
   }
   return rc;
 }

@@ -5,7 +5,7 @@
 
 #include "bf16.h"
 #include "expand.h"
-#include "kernels.h"
+#include "gemm.h"
 #include "partial.h"
 
 #define CHUNK 256
@@ -16,6 +16,7 @@ typedef struct {
   const kernel_set *k;
   expansion e;
   uint32_t taps, size, max_bits; /* size: bytes per unit of `map` */
+  uint32_t fill, y, flat;        /* first output row, positions */
   uint8_t *map, *bytes;          /* bytes: the map before widening (integer depthwise) */
   uint32_t *offs;                /* unit offset of each tap */
   const void **ptrs;             /* one per tap, even count */
@@ -33,25 +34,40 @@ static int packed(const tiu_cmd *t) {
   return t->a.ws == e && t->a.hs == t->a.w * e;
 }
 
-static uint64_t layout(const tiu_cmd *t, uint32_t size, window_state *s, uint8_t *base) {
+/* Bytes per unit of the map: bf16 as fp32, other sums as int16. */
+static uint32_t unit_size(const tiu_cmd *t, int sums) { return t->bf16 ? 4 : sums ? 2 : 1; }
+
+/* Layout of the scratch area, as in conv.c. */
+static uint64_t layout(const tiu_cmd *t, int sums, uint64_t area, window_state *s, uint8_t *base) {
   expansion local, *e = s ? &s->e : &local;
-  expansion_init(e, t, packed(t));
+  const uint64_t size = unit_size(t, sums), bytes = size == 2;
+  expansion_init(e, t, packed(t), 1);
   const uint64_t taps = (uint64_t)t->win.kh * t->win.kw + 1;
   if (taps > UINT32_MAX / 64 || e->plane > UINT32_MAX / 8) {
     return UINT64_MAX;
   }
-  const uint64_t sizes[6] = {(e->plane + EXPAND_SLACK) * size,
-                             taps * sizeof(void *),
-                             taps * 4,
-                             (uint64_t)expansion_row_units(e) * size,
-                             taps * 4,
-                             e->plane + EXPAND_SLACK};
+  uint64_t sizes[6] = {EXPAND_SLACK * size,
+                       taps * sizeof(void *),
+                       sums ? taps * 4 : 0,
+                       (uint64_t)expansion_row_units(e) * (bytes ? 1 : size),
+                       taps * 4,
+                       EXPAND_SLACK * bytes},
+           fixed = 6 * 128;
+  for (int i = 0; i < 6; i++) {
+    fixed += sizes[i];
+  }
+  const uint32_t rows =
+      expansion_rows(e, t->res.h, area > fixed ? area - fixed : 0, size + bytes);
+  expansion_init(e, t, packed(t), rows);
+  sizes[0] += e->plane * size;
+  sizes[5] += e->plane * bytes;
   uint64_t offset[6], at = 0;
   for (int i = 0; i < 6; i++) {
     offset[i] = at;
     at += (sizes[i] + 127) & ~UINT64_C(63);
   }
   if (s) {
+    s->size = (uint32_t)size;
     s->map = base + offset[0];
     s->ptrs = (const void **)(void *)(base + offset[1]);
     s->weights = (int32_t *)(void *)(base + offset[2]);
@@ -62,8 +78,8 @@ static uint64_t layout(const tiu_cmd *t, uint32_t size, window_state *s, uint8_t
   return at;
 }
 
-size_t window_scratch(const tiu_cmd *t) {
-  const uint64_t need = layout(t, 4, NULL, NULL);
+size_t window_scratch(const tiu_cmd *t, int sums, size_t area) {
+  const uint64_t need = layout(t, sums, area, NULL, NULL);
   return need > MAX_SCRATCH ? (size_t)MAX_SCRATCH + 1 : (size_t)need;
 }
 
@@ -93,36 +109,23 @@ static void load_float_row(void *dst, const void *ctx, uint32_t row, uint32_t co
   p->s->max_bits = max;
 }
 
-/* Copy results of flat positions p .. p+len-1 (size bytes each) to their rows. */
-static void scatter(const window_state *s, uint8_t *plane, uint32_t p, const uint8_t *v,
-                    uint32_t len, uint32_t size) {
-  const operand *r = &s->t->res;
-  uint32_t y = p / s->e.wph, c = p % s->e.wph;
-  for (uint32_t i = 0; i < len;) {
-    const uint32_t run = len - i < s->e.wph - c ? len - i : s->e.wph - c;
-    const uint32_t used = c >= r->w ? 0 : run < r->w - c ? run : r->w - c;
-    uint8_t *d = plane + (size_t)y * r->hs + (size_t)c * r->ws;
-    if (r->ws == size) {
-      memcpy(d, v + (size_t)i * size, (size_t)used * size);
-    } else {
-      for (uint32_t q = 0; q < used; q++) {
-        memcpy(d + (size_t)q * r->ws, v + ((size_t)i + q) * size, size);
-      }
-    }
-    i += run;
-    c = 0;
-    y++;
-  }
-}
-
-static void begin(window_state *s, const exec_ctx *x, const tiu_cmd *t, uint32_t size) {
-  *s = (window_state){.x = x, .t = t, .k = kernels_get(), .size = size};
-  layout(t, size, s, x->scratch);
+static void begin(window_state *s, const exec_ctx *x, const tiu_cmd *t, int sums) {
+  *s = (window_state){.x = x, .t = t, .k = kernels_get()};
+  layout(t, sums, x->scratch_size, s, x->scratch);
   s->taps = (uint32_t)t->win.kh * t->win.kw;
   for (uint32_t i = 0; i < s->taps; i++) {
     s->offs[i] = (uint32_t)tap_offset(&s->e, &t->win, i / t->win.kw, i % t->win.kw);
   }
   s->offs[s->taps] = 0; /* partner of an odd last tap, weight 0 */
+}
+
+/* Sets the number of positions of the rows from s->y on; 0 behind the last row. */
+static int next_rows(window_state *s) {
+  const uint32_t end = s->t->res.h;
+  if (s->y < end) {
+    s->flat = expansion_flat(&s->e, s->t, end - s->y < s->e.rows ? end - s->y : s->e.rows);
+  }
+  return s->y < end;
 }
 
 /* Pointers of all taps for the chunk of flat positions from p on. */
@@ -150,9 +153,9 @@ static void int_plane(window_state *s, uint8_t *out, const channel_param *c) {
   post_stage post = t->post;
   post.mult = c->mult;
   post.shift = c->shift;
-  const int dense = s->e.wph == t->res.w && t->res.ws == 1 && t->res.hs == t->res.w;
-  for (uint32_t p = 0; p < s->e.flat; p += CHUNK) {
-    const uint32_t len = s->e.flat - p < CHUNK ? s->e.flat - p : CHUNK;
+  const int dense = expansion_dense(&s->e, &t->res);
+  for (uint32_t p = 0; p < s->flat; p += CHUNK) {
+    const uint32_t len = s->flat - p < CHUNK ? s->flat - p : CHUNK;
     for (uint32_t i = 0; i < len; i++) {
       acc[i] = c->add;
     }
@@ -161,7 +164,7 @@ static void int_plane(window_state *s, uint8_t *out, const channel_param *c) {
                  len);
     s->k->post8(dense ? out + p : bytes, acc, len, &post);
     if (!dense) {
-      scatter(s, out, p, bytes, len, 1);
+      expand_scatter(&s->e, &t->res, out, p, bytes, len, 1);
     }
   }
 }
@@ -190,14 +193,9 @@ static void float_plane(window_state *s, uint8_t *out, const channel_param *c, u
   const tiu_cmd *t = s->t;
   float acc[CHUNK];
   uint8_t bytes[CHUNK * 2];
-  uint32_t bits = 2;
-  while ((UINT64_C(1) << bits) < s->taps) {
-    bits++;
-  }
-  const uint32_t ex = s->max_bits >> 23, ew = wmax >> 23;
-  const int exact = ex == 255 || ew == 255 || ex + ew + bits > 254 + 120;
-  for (uint32_t p = 0; p < s->e.flat; p += CHUNK) {
-    const uint32_t len = s->e.flat - p < CHUNK ? s->e.flat - p : CHUNK;
+  const int exact = gemm_range_is_large(s->max_bits, wmax, s->taps);
+  for (uint32_t p = 0; p < s->flat; p += CHUNK) {
+    const uint32_t len = s->flat - p < CHUNK ? s->flat - p : CHUNK;
     memset(acc, 0, sizeof acc);
     point_taps(s, p);
     if (exact) {
@@ -218,7 +216,29 @@ static void float_plane(window_state *s, uint8_t *out, const channel_param *c, u
       }
     }
     if (t->ps32 != 2) {
-      scatter(s, out, p, bytes, len, 2);
+      expand_scatter(&s->e, &t->res, out, p, bytes, len, 2);
+    }
+  }
+}
+
+/* One channel of one sample. */
+static void depthwise_plane(window_state *s, const uint8_t *w, const channel_param *c,
+                            const plane_source *src, uint8_t *out) {
+  const tiu_cmd *t = s->t;
+  const uint32_t wmax = t->bf16 ? float_weights(s, w) : 0;
+  if (!t->bf16) {
+    int_weights(s, w);
+  }
+  for (s->y = 0; next_rows(s); s->y += s->e.rows) {
+    uint8_t *row = out + (size_t)s->y * t->res.hs;
+    if (t->bf16) {
+      s->max_bits = s->fill;
+      expand_rows(&s->e, &t->win, s->map, 4, s->fill, s->y, load_float_row, src, s->rows);
+      float_plane(s, row, c, wmax);
+    } else {
+      expand_rows(&s->e, &t->win, s->bytes, 1, s->fill, s->y, load_byte_row, src, s->rows);
+      s->k->widen8((int16_t *)(void *)s->map, s->bytes, (size_t)s->e.plane, t->a.is_signed);
+      int_plane(s, row, c);
     }
   }
 }
@@ -229,30 +249,16 @@ void exec_depthwise(const exec_ctx *x, const tiu_cmd *t) {
     return;
   }
   window_state s;
-  begin(&s, x, t, t->bf16 ? 4 : 2);
-  if (t->bf16) {
-    expand_fill(&s.e, s.map, 4, f32_bits((float)(t->fill & 0xFFFF)));
-  } else {
-    expand_fill(&s.e, s.bytes, 1, (uint32_t)t->fill & 255);
-  }
+  begin(&s, x, t, 1);
+  s.fill = t->bf16 ? f32_bits((float)(t->fill & 0xFFFF)) : (uint32_t)t->fill & 255;
+  expand_fill(&s.e, t->bf16 ? s.map : s.bytes, t->bf16 ? 4 : 1, s.fill);
   for (uint32_t n = 0; n < t->res.n; n++) {
     for (uint32_t c = 0; c < t->res.c; c++) {
       const channel_param param = channel_params(x, t, c);
       const uint8_t *w = x->rmem + (size_t)(c % x->lanes) * LANE_BYTES + t->b.off +
                          (size_t)(c / x->lanes) * t->b.cs;
       const plane_source src = {&s, operand_at(x, &t->a, n, c)};
-      uint8_t *out = plane_at(x, &t->res, n, c);
-      if (t->bf16) {
-        const uint32_t wmax = float_weights(&s, w);
-        s.max_bits = f32_bits((float)(t->fill & 0xFFFF));
-        expand_rows(&s.e, &t->win, s.map, 4, load_float_row, &src, s.rows);
-        float_plane(&s, out, &param, wmax);
-      } else {
-        int_weights(&s, w);
-        expand_rows(&s.e, &t->win, s.bytes, 1, load_byte_row, &src, s.rows);
-        s.k->widen8((int16_t *)(void *)s.map, s.bytes, (size_t)s.e.plane, t->a.is_signed);
-        int_plane(&s, out, &param);
-      }
+      depthwise_plane(&s, w, &param, &src, plane_at(x, &t->res, n, c));
     }
   }
 }
@@ -272,35 +278,40 @@ static void float_max(const window_state *s, uint8_t *bytes, uint32_t len) {
   }
 }
 
+/* The output rows from s->y on. */
+static void pool_rows(window_state *s, uint8_t *out) {
+  const tiu_cmd *t = s->t;
+  uint8_t bytes[CHUNK * 2];
+  for (uint32_t p = 0; p < s->flat; p += CHUNK) {
+    const uint32_t len = s->flat - p < CHUNK ? s->flat - p : CHUNK;
+    point_taps(s, p);
+    if (t->bf16) {
+      float_max(s, bytes, len);
+    } else {
+      memset(bytes, (int)s->fill, len);
+      s->k->max8(bytes, (const uint8_t *const *)(const void *)s->ptrs, s->taps, len, t->a.is_signed,
+                 t->eu == 3);
+    }
+    expand_scatter(&s->e, &t->res, out, p, bytes, len, t->bf16 ? 2 : 1);
+  }
+}
+
 void exec_pool(const exec_ctx *x, const tiu_cmd *t) {
   if (t->direct) {
     exec_pool_direct(x, t);
     return;
   }
   window_state s;
-  uint8_t bytes[CHUNK * 2];
-  begin(&s, x, t, t->bf16 ? 4 : 1);
-  const uint32_t e = t->bf16 ? 2 : 1;
-  const uint32_t fill =
-      t->bf16 ? f32_bits(bf16_read((uint32_t)t->fill & 0xFFFF)) : (uint32_t)t->fill & 255;
-  expand_fill(&s.e, s.map, s.size, fill);
+  begin(&s, x, t, 0);
+  const row_loader load = t->bf16 ? load_float_row : load_byte_row;
+  s.fill = t->bf16 ? f32_bits(bf16_read((uint32_t)t->fill & 0xFFFF)) : (uint32_t)t->fill & 255;
+  expand_fill(&s.e, s.map, s.size, s.fill);
   for (uint32_t n = 0; n < t->res.n; n++) {
     for (uint32_t c = 0; c < t->res.c; c++) {
       const plane_source src = {&s, operand_at(x, &t->a, n, c)};
-      expand_rows(&s.e, &t->win, s.map, s.size, t->bf16 ? load_float_row : load_byte_row, &src,
-                  s.rows);
-      uint8_t *out = plane_at(x, &t->res, n, c);
-      for (uint32_t p = 0; p < s.e.flat; p += CHUNK) {
-        const uint32_t len = s.e.flat - p < CHUNK ? s.e.flat - p : CHUNK;
-        point_taps(&s, p);
-        if (t->bf16) {
-          float_max(&s, bytes, len);
-        } else {
-          memset(bytes, (int)fill, len);
-          s.k->max8(bytes, (const uint8_t *const *)(const void *)s.ptrs, s.taps, len,
-                    t->a.is_signed, t->eu == 3);
-        }
-        scatter(&s, out, p, bytes, len, e);
+      for (s.y = 0; next_rows(&s); s.y += s.e.rows) {
+        expand_rows(&s.e, &t->win, s.map, s.size, s.fill, s.y, load, &src, s.rows);
+        pool_rows(&s, plane_at(x, &t->res, n, c) + (size_t)s.y * t->res.hs);
       }
     }
   }

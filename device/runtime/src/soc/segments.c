@@ -81,7 +81,9 @@ uint64_t rt_segments_extent(const rt_segments *s, uint32_t k, bool write) {
 
 #ifndef TPU_HAVE_SIMULATOR
 /* The decoder asks for the scratch memory of the simulator's kernels: boards have none. */
-size_t conv_scratch(const tiu_cmd *t, uint32_t lanes) { return (void)t, (void)lanes, 0; }
-size_t window_scratch(const tiu_cmd *t) { return (void)t, 0; }
-size_t matrix_scratch(const tiu_cmd *t) { return (void)t, 0; }
+size_t conv_scratch(const tiu_cmd *t, size_t area) { return (void)t, (void)area, 0; }
+size_t window_scratch(const tiu_cmd *t, int sums, size_t area) {
+  return (void)t, (void)sums, (void)area, 0;
+}
+size_t matrix_scratch(const tiu_cmd *t, size_t area) { return (void)t, (void)area, 0; }
 #endif
