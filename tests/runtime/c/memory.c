@@ -1,6 +1,8 @@
 /* Host memory of a life cycle: the most bytes held at once, every allocation counted.
  *
- *   memory FILE      prints: loaded BYTES running BYTES peak BYTES left BYTES */
+ *   memory FILE [buffer]    prints: loaded BYTES running BYTES peak BYTES clone BYTES left BYTES
+ *
+ * buffer: registered from memory, which is not counted. clone: what a clone adds after a run. */
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -44,23 +46,54 @@ void __wrap_free(void *p) {
   __real_free(p);
 }
 
-int main(int argc, char **argv) {
-  CVI_MODEL_HANDLE model;
+/* The whole file, in memory that is not counted. */
+static void *read_file(const char *path, size_t *size) {
+  FILE *f = fopen(path, "rb");
+  if (!f || fseek(f, 0, SEEK_END)) {
+    return NULL;
+  }
+  *size = (size_t)ftell(f);
+  rewind(f);
+  void *bytes = __real_malloc(*size);
+  size_t got = bytes ? fread(bytes, 1, *size, f) : 0;
+  fclose(f);
+  return got == *size ? bytes : NULL;
+}
+
+static int run(CVI_MODEL_HANDLE model) {
   CVI_TENSOR *in, *out;
   int32_t nin, nout;
-  if (argc != 2 || CVI_NN_RegisterModel(argv[1], &model)) {
+  return CVI_NN_GetInputOutputTensors(model, &in, &nin, &out, &nout) ||
+         CVI_NN_Forward(model, in, nin, out, nout);
+}
+
+int main(int argc, char **argv) {
+  CVI_MODEL_HANDLE model, clone;
+  size_t size = 0;
+  void *file = argc == 3 ? read_file(argv[1], &size) : NULL;
+  if (argc < 2 || argc > 3 || (argc == 3 && !file)) {
     return 1;
   }
-  long long loaded = atomic_load(&held);
-  if (CVI_NN_GetInputOutputTensors(model, &in, &nin, &out, &nout) ||
-      CVI_NN_Forward(model, in, nin, out, nout)) {
+  long long start = atomic_load(&held);
+  atomic_store(&peak, start);
+  if (file ? CVI_NN_RegisterModelFromBuffer(file, (uint32_t)size, &model)
+           : CVI_NN_RegisterModel(argv[1], &model)) {
     return 1;
   }
-  long long running = atomic_load(&held);
-  if (CVI_NN_CleanupModel(model)) {
+  long long loaded = atomic_load(&held) - start;
+  if (run(model)) {
     return 1;
   }
-  printf("loaded %lld running %lld peak %lld left %lld\n", loaded, running, atomic_load(&peak),
-         atomic_load(&held));
+  long long running = atomic_load(&held) - start, most = atomic_load(&peak) - start;
+  if (CVI_NN_CloneModel(model, &clone) || run(clone)) {
+    return 1;
+  }
+  long long both = atomic_load(&held) - start;
+  if (CVI_NN_CleanupModel(clone) || CVI_NN_CleanupModel(model)) {
+    return 1;
+  }
+  printf("loaded %lld running %lld peak %lld clone %lld left %lld\n", loaded, running, most,
+         both - running, atomic_load(&held) - start);
+  __real_free(file);
   return 0;
 }

@@ -137,7 +137,8 @@ static CVI_RC load_sections(const rt_source *s, const file_header *h, rt_model *
       rc = load_code(s, h, m, i);
     }
   }
-  return rc ? rc : load_weights(s, h, m); /* last: while commands are checked there are two copies */
+  return rc ? rc
+            : load_weights(s, h, m); /* last: while commands are checked there are two copies */
 }
 
 CVI_RC rt_model_load(const rt_source *source, rt_model **out) {

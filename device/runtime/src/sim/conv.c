@@ -297,6 +297,7 @@ static void begin(conv_state *s, const exec_ctx *x, const tiu_cmd *t, uint32_t m
   *s = (conv_state){.x = x, .t = t, .k = kernels_get()};
   s->per_unit = channels_per_unit(s->k, t);
   layout(t, s->per_unit, most, x->scratch_size, s, x->scratch);
+  expand_begin(&s->e, &t->win);
   s->taps = (uint32_t)t->win.kh * t->win.kw;
   s->groups = ceil_div(t->a.c, s->per_unit);
   s->count = s->taps * s->groups;

@@ -88,19 +88,14 @@ static void copy_units(void *dst, uint32_t dstep, const void *src, uint32_t sste
   }
 }
 
-/* The input columns that fall into one phase: first expanded column, first input column and
- * count; inputs follow each other at a distance of `in_step`, places at `out_step`. */
-typedef struct {
-  uint32_t place, input, count, in_step, out_step;
-} phase_columns;
-
 static uint32_t gcd(uint32_t a, uint32_t b) { return b ? gcd(b, a % b) : a; }
 
-/* Input column i is expanded column lf + i*(ins + 1); those congruent to `phase` modulo the stride
- * form an arithmetic progression. */
-static phase_columns columns_of(uint32_t pad, uint32_t step, uint32_t stride, uint32_t phase,
-                                uint32_t inputs) {
-  phase_columns c = {0, 0, 0, stride / gcd(step, stride), step / gcd(step, stride)};
+/* Input i is expanded row or column pad + i*step; those congruent to `phase` modulo the stride form
+ * an arithmetic progression. */
+static phase_inputs inputs_of(uint32_t pad, uint32_t step, uint32_t stride, uint32_t phase,
+                              uint32_t inputs) {
+  const uint32_t common = gcd(step, stride);
+  phase_inputs c = {0, 0, 0, stride / common, step / common};
   for (uint32_t i = 0; i < c.in_step && i < inputs; i++) {
     const uint32_t at = pad + i * step;
     if (at % stride == phase) {
@@ -113,38 +108,48 @@ static phase_columns columns_of(uint32_t pad, uint32_t step, uint32_t stride, ui
   return c;
 }
 
+void expand_begin(expansion *x, const window *w) {
+  for (uint32_t i = 0; i < x->ny; i++) {
+    x->ys[i] = inputs_of(w->up, w->yins + 1u, w->ystr, x->yphase[i], x->in_h);
+  }
+  for (uint32_t i = 0; i < x->nx; i++) {
+    x->xs[i] = inputs_of(w->lf, w->xins + 1u, w->xstr, x->xphase[i], x->in_w);
+  }
+}
+
+/* Input row `source` to its columns of all phases; row: its place in the first of them. */
+static void place_row(const expansion *x, const window *w, uint8_t *row, uint32_t size,
+                      uint32_t source, row_loader load, const void *ctx, void *rows) {
+  if (x->plain) {
+    load(row + (size_t)w->lf * size, ctx, source, x->in_w);
+    return;
+  }
+  load(rows, ctx, source, x->in_w);
+  for (uint32_t i = 0; i < x->nx; i++) {
+    const phase_inputs *c = &x->xs[i];
+    copy_units(row + ((size_t)i * x->hph * x->wph + c->place) * size, c->out_step,
+               (uint8_t *)rows + (size_t)c->input * size, c->in_step, size, c->count);
+  }
+}
+
 void expand_rows(const expansion *x, const window *w, void *dst, uint32_t size, uint32_t fill,
                  uint32_t y, row_loader load, const void *ctx, void *rows) {
   if (x->whole) {
     load(dst, ctx, y, (x->in_h - y < x->hph ? x->in_h - y : x->hph) * x->in_w);
     return;
   }
-  phase_columns cols[32];
-  for (uint32_t xs = 0; xs < x->nx; xs++) {
-    cols[xs] = columns_of(w->lf, w->xins + 1u, w->xstr, x->xphase[xs], x->in_w);
-  }
-  for (uint32_t ys = 0; ys < x->ny; ys++) {
-    const phase_columns r = columns_of(w->up, w->yins + 1u, w->ystr, x->yphase[ys], x->in_h);
-    uint8_t *row = (uint8_t *)dst + (size_t)ys * x->nx * x->hph * x->wph * size;
+  for (uint32_t k = 0; k < x->ny; k++) {
+    const phase_inputs *r = &x->ys[k];
+    uint8_t *row = (uint8_t *)dst + (size_t)k * x->nx * x->hph * x->wph * size;
     for (uint32_t q = 0; q < x->hph; q++, row += (size_t)x->wph * size) {
-      const uint32_t step = y + q - r.place; /* huge when negative */
-      const uint32_t i = step / r.out_step;
-      if (i * r.out_step != step || i >= r.count) {
-        for (uint32_t xs = 0; xs < x->nx && x->rows < x->out_h; xs++) {
-          fill_units(row + (size_t)xs * x->hph * x->wph * size, x->wph, size, fill);
-        }
+      const uint32_t step = y + q - r->place; /* huge when negative */
+      const uint32_t i = r->out_step == 1 ? step : step / r->out_step;
+      if (i * r->out_step == step && i < r->count) {
+        place_row(x, w, row, size, r->input + i * r->in_step, load, ctx, rows);
         continue;
       }
-      const uint32_t source = r.input + i * r.in_step;
-      if (x->plain) {
-        load(row + (size_t)w->lf * size, ctx, source, x->in_w);
-        continue;
-      }
-      load(rows, ctx, source, x->in_w);
-      for (uint32_t xs = 0; xs < x->nx; xs++) {
-        const phase_columns *c = &cols[xs];
-        copy_units(row + ((size_t)xs * x->hph * x->wph + c->place) * size, c->out_step,
-                   (uint8_t *)rows + (size_t)c->input * size, c->in_step, size, c->count);
+      for (uint32_t p = 0; p < x->nx && x->rows < x->out_h; p++) {
+        fill_units(row + (size_t)p * x->hph * x->wph * size, x->wph, size, fill);
       }
     }
   }

@@ -15,13 +15,20 @@
 
 #define EXPAND_SLACK 128 /* units readable behind the last plane */
 
+/* The inputs of one phase of rows or columns: first expanded place, first input and count; inputs
+ * follow each other at a distance of `in_step`, places at `out_step`. */
+typedef struct {
+  uint32_t place, input, count, in_step, out_step;
+} phase_inputs;
+
 typedef struct {
   uint32_t height, width, hph, wph, ny, nx, in_h, in_w;
   uint32_t rows, out_h; /* output rows: served at a time, all */
   uint64_t plane;       /* units of all phases of one channel */
   uint8_t yslot[32], xslot[32], yphase[32], xphase[32];
-  uint8_t whole; /* map used as it is: rows of in_w units */
-  uint8_t plain; /* expanded rows contain the input rows as they are */
+  phase_inputs ys[32], xs[32]; /* of every slot, see expand_begin */
+  uint8_t whole;               /* map used as it is: rows of in_w units */
+  uint8_t plain;               /* expanded rows contain the input rows as they are */
 } expansion;
 
 /* dst[0..count) = units from input row `row` on. */
@@ -38,6 +45,9 @@ uint32_t expansion_rows(const expansion *x, uint32_t most, uint64_t area, uint64
 static inline size_t expansion_row_units(const expansion *x) {
   return x->whole || x->plain ? 0 : (size_t)x->in_w + 64;
 }
+
+/* Before the first expand_rows. */
+void expand_begin(expansion *x, const window *w);
 
 /* Set all x->plane units of `size` bytes (1, 2 or 4) to the fill value. */
 void expand_fill(const expansion *x, void *dst, uint32_t size, uint32_t fill);

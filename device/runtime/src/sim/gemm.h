@@ -1,4 +1,5 @@
-/* Sums of products in blocks of GEMM_ROWS x GEMM_COLS: what convolution and matrix product share. */
+/* Sums of products in blocks of GEMM_ROWS x GEMM_COLS: what convolution and matrix product share.
+ */
 #ifndef TPUFORGE_SIM_GEMM_H
 #define TPUFORGE_SIM_GEMM_H
 

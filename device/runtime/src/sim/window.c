@@ -56,8 +56,7 @@ static uint64_t layout(const tiu_cmd *t, int sums, uint64_t area, window_state *
   for (int i = 0; i < 6; i++) {
     fixed += sizes[i];
   }
-  const uint32_t rows =
-      expansion_rows(e, t->res.h, area > fixed ? area - fixed : 0, size + bytes);
+  const uint32_t rows = expansion_rows(e, t->res.h, area > fixed ? area - fixed : 0, size + bytes);
   expansion_init(e, t, packed(t), rows);
   sizes[0] += e->plane * size;
   sizes[5] += e->plane * bytes;
@@ -110,8 +109,12 @@ static void load_float_row(void *dst, const void *ctx, uint32_t row, uint32_t co
 }
 
 static void begin(window_state *s, const exec_ctx *x, const tiu_cmd *t, int sums) {
-  *s = (window_state){.x = x, .t = t, .k = kernels_get()};
+  s->x = x;
+  s->t = t;
+  s->k = kernels_get();
+  s->max_bits = s->y = 0;
   layout(t, sums, x->scratch_size, s, x->scratch);
+  expand_begin(&s->e, &t->win);
   s->taps = (uint32_t)t->win.kh * t->win.kw;
   for (uint32_t i = 0; i < s->taps; i++) {
     s->offs[i] = (uint32_t)tap_offset(&s->e, &t->win, i / t->win.kw, i % t->win.kw);

@@ -3,6 +3,9 @@
 
 #ifdef TPU_HAVE_SIMULATOR
 
+#include <pthread.h>
+#include <string.h>
+
 #include "segments.h"
 
 static CVI_RC mem_alloc(rt_block *block) {
@@ -28,15 +31,92 @@ static CVI_RC code_check(const rt_code *code, const uint64_t size[8]) {
   return rt_segments_check((const rt_segments *)code, size);
 }
 
-static CVI_RC engine_create(const char *chip, rt_engine **out) {
-  tpu_sim *sim = NULL;
-  int code = tpu_sim_create(chip, &sim);
-  *out = (rt_engine *)sim;
-  return code == TPU_SIM_OK ? CVI_RC_SUCCESS
-                            : rt_segments_error(code, "no simulator for this chip");
+/* Simulated TPUs of one chip, shared by the program instances: there are as many as have run at the
+ * same time. Like on the chip, nothing is left in local memory for the next run of an instance. */
+typedef struct parked {
+  struct parked *next;
+  tpu_sim *sim;
+} parked;
+
+typedef struct {
+  const char *chip;
+  uint32_t engines; /* handles of instances */
+  parked *idle;
+} pool;
+
+static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
+static pool pools[] = {
+    {.chip = "cv183x"}, {.chip = "cv182x"}, {.chip = "cv181x"}, {.chip = "cv180x"}};
+
+static void unpark(parked *p) {
+  if (p) {
+    tpu_sim_destroy(p->sim);
+    rt_free(p);
+  }
 }
 
-static void engine_free(rt_engine *engine) { tpu_sim_destroy((tpu_sim *)engine); }
+/* An idle simulator, or a new one. */
+static parked *take(pool *pool) {
+  pthread_mutex_lock(&pool_lock);
+  parked *p = pool->idle;
+  if (p) {
+    pool->idle = p->next;
+  }
+  pthread_mutex_unlock(&pool_lock);
+  if (!p) {
+    p = rt_zalloc(1, sizeof(*p), "simulator");
+    if (p && tpu_sim_create(pool->chip, &p->sim) != TPU_SIM_OK) {
+      rt_free(p);
+      p = NULL;
+    }
+  }
+  return p;
+}
+
+static void give_back(pool *pool, parked *p) {
+  pthread_mutex_lock(&pool_lock);
+  p->next = pool->idle;
+  pool->idle = p;
+  pthread_mutex_unlock(&pool_lock);
+}
+
+static void engine_free(rt_engine *engine) {
+  pool *of = (pool *)engine;
+  parked *surplus = NULL;
+  uint32_t count = 0;
+  pthread_mutex_lock(&pool_lock);
+  of->engines--;
+  for (parked **at = &of->idle; *at; at = &(*at)->next) {
+    if (count++ == of->engines) { /* an instance runs on one at a time */
+      surplus = *at;
+      *at = surplus->next;
+      break;
+    }
+  }
+  pthread_mutex_unlock(&pool_lock);
+  unpark(surplus);
+}
+
+static CVI_RC engine_create(const char *chip, rt_engine **out) {
+  pool *of = pools;
+  while (of < pools + sizeof pools / sizeof *pools && strcmp(of->chip, chip) != 0) {
+    of++;
+  }
+  if (of == pools + sizeof pools / sizeof *pools) {
+    return rt_segments_error(TPU_SIM_UNSUPPORTED, "no simulator for this chip");
+  }
+  pthread_mutex_lock(&pool_lock);
+  of->engines++;
+  pthread_mutex_unlock(&pool_lock);
+  parked *p = take(of); /* now, so that a run finds one unless several run at once */
+  if (!p) {
+    engine_free((rt_engine *)of);
+    return rt_segments_error(TPU_SIM_NOMEM, "no memory for a simulator");
+  }
+  give_back(of, p);
+  *out = (rt_engine *)of;
+  return CVI_RC_SUCCESS;
+}
 
 static CVI_RC run(rt_engine *engine, const rt_code *code, const rt_base bases[8]) {
   tpu_region regions[8] = {{0}};
@@ -48,11 +128,16 @@ static CVI_RC run(rt_engine *engine, const rt_code *code, const rt_base bases[8]
     }
   }
   const rt_segments *segments = (const rt_segments *)code;
+  parked *p = take((pool *)engine);
+  if (!p) {
+    return rt_segments_error(TPU_SIM_NOMEM, "no memory for a simulator");
+  }
   char text[256] = "";
   int result = TPU_SIM_OK;
   for (uint32_t i = 0; i < segments->count && result == TPU_SIM_OK; i++) {
-    result = tpu_sim_run((tpu_sim *)engine, segments->program[i], regions, text, sizeof(text));
+    result = tpu_sim_run(p->sim, segments->program[i], regions, text, sizeof(text));
   }
+  give_back((pool *)engine, p);
   return result == TPU_SIM_OK ? CVI_RC_SUCCESS : rt_segments_error(result, text);
 }
 
