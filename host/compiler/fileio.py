@@ -22,12 +22,10 @@ DAMAGED_ARRAYS = (
 )  # fmt: skip
 
 
-@contextmanager
-def atomic_output(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` (same suffix).
+def check_output(path: str | Path) -> Path:
+    """The path, if a file can be written there; for a look before long work.
 
-    It is renamed to `path` on success and deleted on any exception.
-    UserInputError: the folder of `path` does not exist or is not writable, or `path` is a folder.
+    UserInputError: its folder does not exist or is not writable, or the path is a folder.
     """
     path = Path(path)
     if path.is_dir():
@@ -36,10 +34,25 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
         raise UserInputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):
         raise UserInputError(f"{path}: the folder {path.parent} is not writable")
+    return path
+
+
+@contextmanager
+def atomic_output(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` (same suffix).
+
+    It is renamed to `path` on success and deleted on any exception.
+    UserInputError: that of check_output; the disk is full.
+    """
+    path = check_output(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as e:
+        if e.filename not in (None, str(temporary)):
+            raise  # another file, read meanwhile
+        raise UserInputError(f"{path} can not be written: {e.strerror or e}") from e
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from ..compiler.errors import OptionError, TpuforgeError
-from ..compiler.fileio import atomic_output, existing_file, write_bytes, write_text
+from ..compiler.fileio import atomic_output, check_output, existing_file, write_bytes, write_text
 from . import console
 from .arguments import Parser, bool_word, floats, ints, names, shapes
 from .console import Progress, log_to, say, step, version_line
@@ -24,9 +24,9 @@ from .dialect import NEW, OLD, detect_dialect
 
 __all__ = [
     "NEW", "OLD", "Parser", "Progress", "add_common_options", "apply_common_options",
-    "atomic_output", "bool_word", "check_module_name", "detect_dialect", "existing_file", "floats",
-    "ints", "log_to", "names", "run", "say", "shapes", "step", "version_line", "write_bytes",
-    "write_text",
+    "atomic_output", "bool_word", "check_module_name", "check_output", "detect_dialect",
+    "existing_file", "floats", "ints", "log_to", "names", "run", "say", "shapes", "step",
+    "version_line", "write_bytes", "write_text",
 ]  # fmt: skip
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -57,11 +57,24 @@ def run(
     except MemoryError:
         return _fail(prog, "out of memory: a file claims more than this machine can hold", 1, args)
     except OSError as e:
-        return _fail(prog, f"{e.filename or 'file system'}: {e.strerror or e}", 1, args)
+        return _fail(prog, f"{e.filename or 'output'}: {e.strerror or e}", 1, args)
     except Exception as e:
+        if _interrupted(e):
+            return _fail(prog, "interrupted", 130, [])
         what = f"internal error ({type(e).__name__}: {e})"
         how = "this is a bug of tpuforge: run again with --debug and report it"
         return _fail(prog, f"{what}; {how}", 1, args)
+
+
+def _interrupted(e: BaseException | None) -> bool:
+    """Does the error come from Ctrl-C? Libraries that are being imported then raise their own."""
+    seen: set[int] = set()
+    while e is not None and id(e) not in seen:
+        if isinstance(e, KeyboardInterrupt):
+            return True
+        seen.add(id(e))
+        e = e.__cause__ or e.__context__
+    return False
 
 
 def _fail(prog: str, message: str, code: int, args: Sequence[str]) -> int:

@@ -104,6 +104,7 @@ def _main(argv: list[str]) -> int:
     _check(options, old)
     from ..compiler.flow.deploy import read_top
 
+    common.check_output(options.model)
     graph = read_top(options.mlir)
     log = Path(options.model).with_name(f"{options.model_name or graph.name}.log")
     with common.log_to(log, "model_deploy", argv):

@@ -43,6 +43,7 @@ def _main(argv: list[str]) -> int:
 
     common.existing_file(options.model, "a model")
     sources = common.names(options.input)
+    common.check_output(options.output)
     values = RUNNERS[suffix](options.model, sources, options.dump_all_tensors, options.out_fixed)
     write_npz(options.output, values)
     common.say(f"Saving {options.output} ({len(values)} tensors)")

@@ -23,7 +23,10 @@ IGNORED_VALUES = (
 )  # fmt: skip
 OLD_TOLERANCE = (0.99, 0.99, 0.98)
 EXTENSIONS = {".onnx": "onnx"}
-LATER = {".prototxt": "Caffe", ".pt": "TorchScript", ".tflite": "TFLite", ".mlir": "MLIR"}
+LATER = {
+    ".prototxt": "Caffe", ".pt": "TorchScript", ".pth": "PyTorch", ".tflite": "TFLite",
+    ".mlir": "MLIR", ".pb": "TensorFlow",
+}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -116,6 +119,8 @@ def _main(argv: list[str]) -> int:
     common.apply_common_options(options)
     dialect = common.detect_dialect(options)
     _check(options, dialect)
+    for path in filter(None, (options.mlir, options.test_result)):
+        common.check_output(path)
     log = Path(options.mlir).with_name(f"{options.model_name}.log")
     with common.log_to(log, "model_transform", argv, anew=True):
         _transform(options, dialect)

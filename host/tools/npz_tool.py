@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..compiler import verify
-from ..compiler.errors import OptionError, UserInputError
+from ..compiler.errors import OptionError, UnsupportedError, UserInputError
 from ..compiler.fileio import existing_file, write_text
 from ..compiler.inputs import read_npz
 from . import common, npz_edit
@@ -30,6 +30,8 @@ def _main(argv: list[str]) -> int:
     if argv[0] in ("-V", "--version"):
         print(common.version_line())
         return 0
+    if argv[0] in ELSEWHERE:
+        raise UnsupportedError(f"npz_tool {argv[0]}: this version has none; {ELSEWHERE[argv[0]]}")
     if argv[0] not in COMMANDS:
         raise OptionError(f"unknown sub-command {argv[0]!r}: one of {', '.join(COMMANDS)}")
     prepare, run = COMMANDS[argv[0]]
@@ -310,6 +312,11 @@ def _check_nan_inf(o: argparse.Namespace) -> int:
     return 1 if bad else 0
 
 
+#: sub-commands of the vendor's tool that are not here, and what does the work instead
+ELSEWHERE = {
+    "visualize_diff": "print_diff shows the largest differences",
+    "cali_test": "run_calibration makes tables",
+}
 COMMANDS: dict[str, tuple[Callable[[common.Parser], None], Callable[[argparse.Namespace], int]]] = {
     "compare": (_compare_options, _compare),
     "print_diff": (_positional("target", "reference", "name", optional=("count",)), _print_diff),

@@ -12,6 +12,11 @@ from .arguments import Parser, floats, ints
 from .dialect import OLD
 
 PIXEL_FORMATS = ("bgr", "rgb", "gray", "rgba", "rgbd", "gbrg", "grbg", "bggr", "rggb")
+#: formats of a fused input (old dialect): only their order of channels counts here
+FUSED_FORMATS = {
+    "RGB_PLANAR": "rgb", "RGB_PACKED": "rgb", "BGR_PLANAR": "bgr", "BGR_PACKED": "bgr",
+    "GRAYSCALE": "gray", "RGBA_PLANAR": "rgba",
+}  # fmt: skip
 YUV_TYPES = ("", "YUV420_PLANAR", "YUV_NV12", "YUV_NV21")
 
 
@@ -118,7 +123,8 @@ def input_attributes(
 
 
 def _new(options: argparse.Namespace, channels: int) -> dict[str, Any]:
-    order = (options.pixel_format or {1: "gray", 4: "rgba"}.get(channels, "bgr")).lower()
+    given = options.pixel_format or {1: "gray", 4: "rgba"}.get(channels, "bgr")
+    order = FUSED_FORMATS.get(given.upper(), given.lower())
     if order not in PIXEL_FORMATS:
         raise OptionError(
             f"--pixel_format {options.pixel_format}: one of {', '.join(PIXEL_FORMATS)}"

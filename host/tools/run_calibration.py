@@ -80,6 +80,7 @@ def _main(argv: list[str]) -> int:
     options = parser().parse(argv)
     common.apply_common_options(options)
     method = _check(options)
+    common.check_output(options.calibration_table)
     graph = read_top(options.mlir_file)
     log = Path(options.calibration_table).with_name(f"{graph.name}.log")
     with common.log_to(log, "run_calibration", argv):

@@ -116,5 +116,6 @@ def test_spellings() -> None:
         "--pixel_format", "rgba", *numbers, shape=(1, 4, 8, 8)
     )
     assert attributes("--pixel_format", "RGB") == attributes("--pixel_format", "rgb")
+    assert attributes("--pixel_format", "BGR_PACKED") == attributes("--pixel_format", "bgr")
     with pytest.raises(OptionError, match="--pixel_format hsv"):
         attributes("--pixel_format", "hsv")

@@ -231,6 +231,7 @@ def test_second_batch_leaves_the_first_usable(
 ERRORS = [
     (["--model_def", "none.onnx"], 1, "none.onnx: no such file"),
     (["--model_def", "net.txt"], 1, "the extension .txt is no model format"),
+    (["--model_def", "net.pb"], 3, "TensorFlow models are not read"),
     (["--model_def", "net.tflite"], 3, "TFLite models are not read"),
     (["--model_def", "text.onnx"], 1, "not an ONNX model"),
     (["--mlir", "out.txt"], 2, "must end in .mlir"),

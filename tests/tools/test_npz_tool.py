@@ -91,6 +91,7 @@ def test_old_dialect_compare(run, files):
     [
         ((), 2, ""),
         (("compar", "a.npz"), 2, "unknown sub-command 'compar'"),
+        (("visualize_diff", "a.npz", "b.npz"), 3, "print_diff shows"),
         (("compare", "a.npz"), 2, "required"),
         (("compare", "a.npz", "gone.npz"), 1, "gone.npz"),
         (("compare", "a.npz", "same.npz", "--tolerance", "x"), 2, "not a comma-separated list"),

@@ -190,10 +190,10 @@ def _conv(piece: WeightSlice, chip: Chip) -> list[_Part]:
     )
     rows = _weight_rows(layer.kind, spread(weights, layer), chip)
     at, params_at = weights_and_parameters(layer, -(-(oc1 - oc0) // chip.lanes))
-    first = _Part(params_at, params.shape[1], params)
+    table = _Part(params_at, params.shape[1], params)
     if layer.kind == "conv":
-        return [first, _Part(at, rows.shape[1], rows)]
-    return [_Part(at, align16(rows.shape[1]), rows), first]
+        return [table, _Part(at, rows.shape[1], rows)]
+    return [_Part(at, align16(rows.shape[1]), rows), table]
 
 
 def spread(w: NDArray, layer: Layer) -> NDArray:
