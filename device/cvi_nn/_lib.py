@@ -41,7 +41,8 @@ class Library:
         """Text of the last failure of this thread, "" if the library keeps none."""
         if self._last_error is None:
             return ""
-        return ffi.string(self._last_error()).decode("utf-8", "replace")
+        text: bytes = ffi.string(self._last_error())
+        return text.decode("utf-8", "replace")
 
     def check(self, function: str, code: int) -> None:
         """Raise CviError unless `code` is 0."""

@@ -1,5 +1,7 @@
 """Element and pixel formats (api/cvi_nn.md section 2.1)."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,12 +31,12 @@ PIXEL_FORMATS: dict[int, str] = {
 }
 
 
-def bf16_to_float32(bits: NDArray) -> NDArray[np.float32]:
+def bf16_to_float32(bits: NDArray[Any]) -> NDArray[np.float32]:
     """bfloat16 bits (uint16) as float32, exactly."""
     return (np.ascontiguousarray(bits).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
-def float32_to_bf16(values: NDArray) -> NDArray[np.uint16]:
+def float32_to_bf16(values: NDArray[Any]) -> NDArray[np.uint16]:
     """float32 as bfloat16 bits, rounded to nearest even; NaN stays NaN."""
     x = np.ascontiguousarray(values, dtype=np.float32)
     bits = x.view(np.uint32)
@@ -42,6 +44,7 @@ def float32_to_bf16(values: NDArray) -> NDArray[np.uint16]:
     return np.where(np.isnan(x), np.uint32(0x7FC0), rounded).astype(np.uint16)
 
 
-def round_half_away(values: NDArray) -> NDArray:
+def round_half_away(values: NDArray[Any]) -> NDArray[Any]:
     """Round to the nearest integer, halves away from zero."""
-    return np.trunc(values + np.copysign(0.5, values))
+    rounded: NDArray[Any] = np.trunc(values + np.copysign(0.5, values))
+    return rounded

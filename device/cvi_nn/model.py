@@ -20,7 +20,7 @@ OPTION_OUTPUT_ALL_TENSORS = 4
 OPTION_PROGRAM_INDEX = 9
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview
-Inputs = Mapping[str, ArrayLike] | Sequence[ArrayLike] | NDArray
+Inputs = Mapping[str, ArrayLike] | Sequence[ArrayLike] | NDArray[Any]
 ProgramChoice = int | Mapping[str, Sequence[int]] | Sequence[int]
 
 
@@ -36,14 +36,16 @@ class _Handle:
 class Task:
     """A run in progress. Call `wait` for its outputs."""
 
-    def __init__(self, handle: _Handle, task: Any, keep: list, outputs: dict[str, NDArray]) -> None:
+    def __init__(
+        self, handle: _Handle, task: Any, keep: list[Any], outputs: dict[str, NDArray[Any]]
+    ) -> None:
         self._handle: _Handle | None = handle
         self._task = task
         self._keep = keep  # arrays and structs in use by the worker
         self._outputs = outputs
         self._lock = threading.Lock()
 
-    def wait(self) -> dict[str, NDArray]:
+    def wait(self) -> dict[str, NDArray[Any]]:
         """Wait for the end; the outputs by name. May be called again. CviError: the run failed."""
         with self._lock:
             if self._handle is not None:
@@ -141,7 +143,8 @@ class Model:
     def target(self) -> str:
         """Chip, e.g. "cv181x"."""
         handle = self._handle()
-        return ffi.string(handle.lib.c.CVI_NN_GetModelTarget(handle.raw)).decode()
+        text: bytes = ffi.string(handle.lib.c.CVI_NN_GetModelTarget(handle.raw))
+        return text.decode()
 
     def input(self, name: str) -> Tensor:
         """Input by name (`*` at the end: by prefix). KeyError if there is none."""
@@ -153,7 +156,7 @@ class Model:
 
     # ---- running ----
 
-    def forward(self, inputs: Inputs | None = None) -> dict[str, NDArray]:
+    def forward(self, inputs: Inputs | None = None) -> dict[str, NDArray[Any]]:
         """Run once. Outputs by name, as fresh arrays of the native type and shape.
 
         inputs   mapping of names, sequence in the order of `inputs`, one array if there is one
@@ -164,6 +167,11 @@ class Model:
         with self._lock:
             handle = self._handle()
             for tensor, array in self._match(inputs):
+                if tensor.bound:
+                    raise ValueError(
+                        f"tensor '{tensor.name}' is bound to memory of yours: write into that "
+                        f"memory and leave the tensor out, or unbind it"
+                    )
                 tensor.view()[...] = tensor.check(array)
             self._run(handle)
             return {t.name: t.view().copy() for t in self.outputs if not t.bound}
@@ -209,7 +217,7 @@ class Model:
         return Task(handle, task[0], keep, outputs)
 
     @staticmethod
-    def _copies(tensors: tuple[Tensor, ...], keep: list) -> Any:
+    def _copies(tensors: tuple[Tensor, ...], keep: list[Any]) -> Any:
         structs = ffi.new("CVI_TENSOR[]", max(len(tensors), 1))
         for i, tensor in enumerate(tensors):
             structs[i] = tensor._struct[0]
@@ -217,7 +225,7 @@ class Model:
         return structs
 
     @staticmethod
-    def _attach(structs: Any, index: int, array: NDArray, keep: list) -> None:
+    def _attach(structs: Any, index: int, array: NDArray[Any], keep: list[Any]) -> None:
         memory = ffi.from_buffer("uint8_t[]", array, require_writable=True)
         structs[index].sys_mem = memory
         structs[index].mem_type = 1
@@ -299,7 +307,7 @@ def _by_name(tensors: tuple[Tensor, ...], name: str) -> Tensor:
     raise KeyError(f"no tensor '{name}' among {[tensor.name for tensor in tensors]}")
 
 
-def _shaped(tensor: Tensor, raw: NDArray) -> NDArray:
+def _shaped(tensor: Tensor, raw: NDArray[Any]) -> NDArray[Any]:
     if tensor.aligned:
         return raw[: tensor.nbytes]
     return raw[: tensor.count * tensor.dtype.itemsize].view(tensor.dtype).reshape(tensor.shape)

@@ -64,9 +64,9 @@ class DeviceMemory:
     def paddr(self) -> int:
         """Device address."""
         memory = self._memory()
-        return memory.context.lib.c.CVI_RT_MemGetPAddr(memory.raw)
+        return int(memory.context.lib.c.CVI_RT_MemGetPAddr(memory.raw))
 
-    def view(self, dtype: Any = np.uint8) -> NDArray:
+    def view(self, dtype: Any = np.uint8) -> NDArray[Any]:
         """The bytes, without a copy."""
         memory = self._memory()
         pointer = memory.context.lib.c.CVI_RT_MemGetVAddr(memory.raw)

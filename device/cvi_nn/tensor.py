@@ -58,9 +58,9 @@ class Tensor:
     def paddr(self) -> int:
         """Device address (0: system memory only)."""
         self._handle()
-        return self._struct.paddr
+        return int(self._struct.paddr)
 
-    def view(self) -> NDArray:
+    def view(self) -> NDArray[Any]:
         """The tensor's own buffer without a copy: write inputs, read outputs here.
 
         The memory lives as long as the array does, also beyond `Model.close`. Aligned tensors give
@@ -69,7 +69,7 @@ class Tensor:
         handle = self._handle()
         return self._view_of(handle, self._struct.sys_mem)
 
-    def _view_of(self, handle: "_Handle", pointer: Any) -> NDArray:
+    def _view_of(self, handle: "_Handle", pointer: Any) -> NDArray[Any]:
         if self.nbytes == 0:
             return np.empty(self.shape, self.dtype)
         owned = ffi.gc(pointer, lambda _, keep=handle: None)
@@ -78,7 +78,7 @@ class Tensor:
             return raw
         return raw[: self.count * self.dtype.itemsize].view(self.dtype).reshape(self.shape)
 
-    def check(self, array: ArrayLike) -> NDArray:
+    def check(self, array: ArrayLike) -> NDArray[Any]:
         """`array`, C-contiguous; ValueError unless it has this tensor's type and shape.
 
         Trailing dimensions of 1 may be missing; nothing is converted (see `quantize`).
@@ -103,7 +103,7 @@ class Tensor:
             )
         return np.ascontiguousarray(a).view(wanted)
 
-    def quantize(self, values: ArrayLike) -> NDArray:
+    def quantize(self, values: ArrayLike) -> NDArray[Any]:
         """Real values as elements of this tensor.
 
         int8, uint8: q = clamp(round_half_away(real * s)), s = qscale of an input and 1 / qscale
@@ -119,7 +119,8 @@ class Tensor:
         if self.qscale and self.format in ("int8", "uint8"):
             x = x * (s if self._is_input else np.float32(1) / s)
         info = np.iinfo(self.dtype)
-        return np.clip(round_half_away(x), info.min, info.max).astype(self.dtype)
+        q: NDArray[Any] = np.clip(round_half_away(x), info.min, info.max).astype(self.dtype)
+        return q
 
     def dequantize(self, elements: ArrayLike) -> NDArray[np.float32]:
         """Elements of this tensor as real values; the inverse of `quantize` up to rounding."""
@@ -151,4 +152,4 @@ class Tensor:
     def bound(self) -> bool:
         """Is the tensor in device memory of the caller?"""
         self._handle()
-        return self._struct.mem_type == 2
+        return bool(self._struct.mem_type == 2)

@@ -11,22 +11,6 @@ from runtime import builder as b
 DATA = np.arange(64, dtype=np.int8).reshape(1, 1, 1, 64)
 
 
-def two_programs() -> bytes:
-    """Copies with batch 1 and batch 4."""
-    programs, sections = [], [b.Section(0, "weight")]
-    for batch in (1, 4):
-        tensors = [
-            b.Tensor("in", [batch, 1, 1, 64], offset=b.io(3)),
-            b.Tensor("out", [batch, 1, 1, 64], offset=b.io(4)),
-        ]
-        name = f"run{batch}"
-        routine = b.Routine(["in"], ["out"], section=name)
-        programs.append(b.Program(["in"], ["out"], tensors, [routine]))
-        stream = b.copy_command("cv181x", (3, 0), (4, 0), 64 * batch)
-        sections.append(b.Section(1, name, stream))
-    return b.Model(programs, sections).write()
-
-
 @pytest.mark.parametrize("chip", b.CHIPS)
 def test_worked_example_on_every_chip(chip):
     with cvi_nn.Model(b.tiny(chip).write()) as model:
@@ -135,7 +119,7 @@ def test_closed_model():
 
 
 def test_programs_by_index_and_shape():
-    data = two_programs()
+    data = b.two_programs()
     model = cvi_nn.Model(data)
     assert [p.inputs[0].shape for p in model.programs] == [(1, 1, 1, 64), (4, 1, 1, 64)]
     assert model.programs[1].outputs == (cvi_nn.TensorInfo("out", (4, 1, 1, 64), "int8"),)
@@ -231,6 +215,8 @@ def test_bind_replaces_the_buffer_and_unbind_restores_it():
     model.inputs[0].bind(memory, 64)
     assert model.inputs[0].bound
     assert (model.forward()["out"] == DATA + 7).all()
+    with pytest.raises(ValueError, match="is bound to memory of yours"):
+        model.forward([DATA])
     result = context.alloc(64)
     model.outputs[0].bind(result)
     assert model.forward() == {}

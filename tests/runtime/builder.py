@@ -343,6 +343,22 @@ def tiny(chip: str = "cv181x", **changes: Any) -> Model:
     return Model(**{**values, **changes})
 
 
+def two_programs() -> bytes:
+    """Copies with batch 1 and batch 4."""
+    programs, sections = [], [Section(0, "weight")]
+    for batch in (1, 4):
+        tensors = [
+            Tensor("in", [batch, 1, 1, 64], offset=io(3)),
+            Tensor("out", [batch, 1, 1, 64], offset=io(4)),
+        ]
+        name = f"run{batch}"
+        routine = Routine(["in"], ["out"], section=name)
+        programs.append(Program(["in"], ["out"], tensors, [routine]))
+        stream = copy_command("cv181x", (3, 0), (4, 0), 64 * batch)
+        sections.append(Section(1, name, stream))
+    return Model(programs, sections).write()
+
+
 def cpu_model(
     function: str,
     arguments: dict[str, Any],
