@@ -302,89 +302,6 @@ def test_physical_address_errors(c, tiny):
     assert (bytes_of(tiny.outs[0]) == 8).all()
 
 
-def image_model(shape, pixels=None, aligned=False, chip="cv181x", dtype="uint8"):
-    tensor = b.Tensor("x", shape, dtype, b.io(3), pixel_format=pixels, aligned=aligned)
-    return Handle(b.Model([b.Program(["x"], ["x"], [tensor])], chip=chip).write())
-
-
-def padded_frame(memory, offset, image, align):
-    """Write planes x rows x bytes with padded rows; returns the address."""
-    planes, rows, width = image.shape
-    stride = -(-width // align) * align
-    frame = memory.view()[offset : offset + planes * rows * stride].reshape(planes, rows, stride)
-    frame[...] = 0xEE
-    frame[:, :, :width] = image
-    return memory.paddr + offset
-
-
-@pytest.mark.parametrize(("chip", "align"), [("cv183x", 32), ("cv181x", 64), ("cv180x", 64)])
-@pytest.mark.parametrize("packed", [False, True])
-def test_frames_with_padded_rows_are_compacted(c, chip, align, packed):
-    rng = np.random.default_rng(3)
-    shape = [2, 5, 7, 3] if packed else [2, 3, 5, 7]
-    h = image_model(shape, "RGB_PACKED" if packed else "RGB_PLANAR", chip=chip)
-    images = rng.integers(0, 256, (2, 1, 5, 21) if packed else (2, 3, 5, 7)).astype(np.uint8)
-    memory = cvi_nn.Context().alloc(8192)
-    addresses = [padded_frame(memory, 4096 * i, images[i], align) for i in range(2)]
-    paddrs = ffi.new("uint64_t[]", addresses)
-    assert c.CVI_NN_SetTensorWithAlignedFrames(h.ins, paddrs, 2, 0 if packed else 2) == 0
-    assert h.ins.mem_type == 2 and h.forward() == 0
-    assert bytes_of(h.outs[0], 210).tobytes() == images.tobytes()
-    for count, pointer in ((0, paddrs), (3, paddrs), (1, ffi.NULL)):
-        assert c.CVI_NN_SetTensorWithAlignedFrames(h.ins, pointer, count, 2) == code("INVALID_ARG")
-    h.close()
-
-
-def test_aligned_tensors_take_frames_whole(c):
-    h = image_model([1, 3, 20, 24], "YUV420_PLANAR", aligned=True)
-    memory = cvi_nn.Context().alloc(4096)
-    memory.view()[:] = np.arange(4096) % 251
-    paddrs = ffi.new("uint64_t[]", [memory.paddr])
-    assert c.CVI_NN_SetTensorWithAlignedFrames(h.ins, paddrs, 1, 2) == code("INVALID_ARG")
-    assert c.CVI_NN_SetTensorWithAlignedFrames(h.ins, paddrs, 1, 13) == 0
-    assert h.ins.paddr == memory.paddr  # no copy
-    assert h.forward() == 0
-    assert bytes_of(h.outs[0], 3840).tobytes() == memory.view()[:3840].tobytes()
-    h.close()
-    h = image_model([2, 3, 20, 24], "RGB_PLANAR", aligned=True)
-    assert (
-        c.CVI_NN_SetTensorWithAlignedFrames(h.ins, ffi.new("uint64_t[]", [memory.paddr] * 2), 2, 2)
-        == 0
-    )
-    assert h.forward() == 0
-    got = bytes_of(h.outs[0], 7680).tobytes()
-    assert got[:3840] == got[3840:] == memory.view()[:3840].tobytes()
-    h.close()
-
-
-def test_deprecated_frame_functions(c):
-    rng = np.random.default_rng(4)
-    image = rng.integers(0, 256, (3, 5, 7)).astype(np.uint8)
-    h = image_model([1, 3, 5, 7], "RGB_PLANAR")
-    memory = cvi_nn.Context().alloc(3 * 4096)
-    addresses = [padded_frame(memory, 4096 * i, image[i : i + 1], 64) for i in range(3)]
-    paddrs = ffi.new("uint64_t[]", addresses)
-    assert c.CVI_NN_FeedTensorWithFrames(h.raw, h.ins, 101, 7, 3, paddrs, 5, 7, 64) == 0
-    assert h.forward() == 0 and bytes_of(h.outs[0], 105).tobytes() == image.tobytes()
-    wrong = c.CVI_NN_FeedTensorWithFrames(h.raw, h.ins, 101, 7, 3, paddrs, 6, 7, 64)
-    assert wrong == code("DATA_ERR")
-    frame = ffi.new("CVI_VIDEO_FRAME_INFO *")
-    frame.type, frame.shape.dim, frame.pyaddr = 101, [1, 3, 5, 7, 0, 0], addresses[::-1]
-    assert c.CVI_NN_SetTensorWithVideoFrame(h.raw, h.ins, frame) == 0
-    assert h.forward() == 0 and bytes_of(h.outs[0], 105).tobytes() == image[::-1].tobytes()
-    frame.shape.dim[2] = 6
-    assert c.CVI_NN_SetTensorWithVideoFrame(h.raw, h.ins, frame) == code("DATA_ERR")
-    h.close()
-
-
-def test_frames_outside_of_memory(c):
-    h = image_model([1, 3, 5, 7], "RGB_PLANAR")
-    memory = cvi_nn.Context().alloc(15 * 64 - 58)
-    paddrs = ffi.new("uint64_t[]", [memory.paddr])
-    assert c.CVI_NN_SetTensorWithAlignedFrames(h.ins, paddrs, 1, 2) == code("INVALID_ARG")
-    h.close()
-
-
 # ---- 5, 6 ----
 
 
@@ -544,6 +461,31 @@ def test_memory_functions(c):
     assert c.CVI_RT_DeInit(rt) == 0 and c.CVI_RT_DeInit(rt) == code("INVALID_ARG")
 
 
+def test_memory_freed_by_its_address(c):
+    """In whatever context; views of it stay valid and are not what is freed."""
+    first, second = c.CVI_RT_MemAlloc(ffi.NULL, 5000), c.CVI_RT_MemAlloc(ffi.NULL, 64)
+    view = c.CVI_RT_MemPreAlloc(first, 0, 5000)
+    place, other = c.CVI_RT_MemGetPAddr(first), c.CVI_RT_MemGetPAddr(second)
+    c.CVI_RT_MemFreeEx(place)
+    assert c.CVI_RT_MemGetSize(first) == 0 and c.CVI_RT_MemGetSize(second) == 64
+    assert c.CVI_RT_MemGetPAddr(view) == place
+    for wrong in (place, place + 1, other + 1, 0):
+        c.CVI_RT_MemFreeEx(wrong)
+        assert "no memory was allocated at" in ffi.string(c.CVI_NN_GetLastError()).decode()
+    c.CVI_RT_MemFreeEx(other)
+    assert c.CVI_RT_MemGetSize(second) == 0 and c.CVI_RT_MemGetSize(view) == 5000
+    c.CVI_RT_MemFree(ffi.NULL, view)
+
+
+def test_cache_maintenance_of_a_part(c):
+    memory = c.CVI_RT_MemAlloc(ffi.NULL, 100)
+    for call in (c.CVI_RT_MemFlushEx, c.CVI_RT_MemInvldEx):
+        assert call(ffi.NULL, memory, 100) == 0 and call(ffi.NULL, memory, 0) == 0
+        assert call(ffi.NULL, memory, 101) == code("INVALID_ARG")
+        assert call(ffi.NULL, ffi.NULL, 1) == code("INVALID_ARG")
+    c.CVI_RT_MemFree(ffi.NULL, memory)
+
+
 def test_more_memory_than_the_device_has(c):
     assert c.CVI_RT_MemAlloc(ffi.NULL, 1 << 33) == ffi.NULL
     assert c.CVI_RT_MemAlloc(ffi.NULL, 2**64 - 1) == ffi.NULL
@@ -594,22 +536,3 @@ def test_load_dmabuf(c, monkeypatch):
     assert c.CVI_RT_LoadDmabuf(rt.raw, raw, len(data) + 1, 0, 0, False, out) == code("INVALID_ARG")
     source.view()[0] = 0
     assert c.CVI_RT_LoadDmabuf(rt.raw, raw, len(data), 0, 0, False, out) == code("DATA_ERR")
-
-
-# ---- 8 ----
-
-
-def test_nothing_is_printed_on_stdout(capfd):
-    cvi_nn.Model(b.tiny().write()).forward([DATA.reshape(1, 1, 1, 64)])
-    with pytest.raises(cvi_nn.CviError):
-        cvi_nn.Model(b"nonsense" * 20)
-    captured = capfd.readouterr()
-    assert captured.out == "" and captured.err == ""
-    load().c.CVI_NN_Global_SetLogLevel(4)
-    try:
-        with pytest.raises(cvi_nn.CviError):
-            cvi_nn.Model(b"nonsense" * 20)
-    finally:
-        load().c.CVI_NN_Global_SetLogLevel(2)
-    captured = capfd.readouterr()
-    assert captured.out == "" and captured.err.startswith("cviruntime error: not a cvimodel")

@@ -388,7 +388,7 @@ def test_api_tests_on_the_board_backend(c_program: Callable[..., Path], tmp_path
     """The tests of the API, of files and of vendor models, as they are, on a cv181x board. They
     do not all flush what they write, hence `coherent`."""
     names = ("test_api.py", "test_files.py", "test_vendor_models.py", "test_dmabuf.py")
-    names += ("test_shared_region.py",)
+    names += ("test_shared_region.py", "test_frames.py")
     other_chips = "cv183x or several_chips or command_buffers or one_neuron_region or version_1_0"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-x"]

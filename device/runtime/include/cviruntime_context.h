@@ -73,7 +73,8 @@ CVI_API CVI_RC CVI_RT_DeInit(CVI_RT_HANDLE rt_handle);
 
 /* ---- device memory ----
  * Memory is zeroed, mapped for the CPU, addresses are multiples of 4096. PreAlloc makes a view that
- * keeps the parent alive and is freed by itself. NULL answers 0 / NULL / INVALID_ARG. */
+ * keeps the parent alive and is freed by itself. FreeEx frees what MemAlloc gave at an address.
+ * NULL answers 0 / NULL / INVALID_ARG. */
 CVI_API CVI_RT_MEM CVI_RT_MemAlloc(CVI_RT_HANDLE rt_handle, uint64_t size);
 CVI_API CVI_RT_MEM CVI_RT_MemPreAlloc(CVI_RT_MEM mem, uint64_t offset, uint64_t size);
 CVI_API void CVI_RT_MemFree(CVI_RT_HANDLE rt_handle, CVI_RT_MEM mem);
@@ -96,7 +97,9 @@ CVI_API CVI_RC CVI_RT_Global_SetMemAllocCallback(CVI_MEM_ALLOC_CB alloc_cb,
                                                  CVI_MEM_FREE_CB free_cb);
 CVI_API void CVI_RT_Global_ResetMemAllocCallback(void);
 
-/* ---- command buffers ---- */
+/* ---- command buffers ----
+ * enable_pmu: boards only, UNSUPPORT on the simulator. ParsePmuBuf prints the counters of the last
+ * run and gives the dma buffer; its words 6 and 7 are size and offset of the records. */
 CVI_API CVI_RC CVI_RT_LoadCmdbuf(CVI_RT_HANDLE rt_handle, uint8_t *cmdbuf, uint64_t sz,
                                  uint64_t gaddr_base0, uint64_t gaddr_base1, bool enable_pmu,
                                  CVI_RT_MEM *cmdbuf_mem);

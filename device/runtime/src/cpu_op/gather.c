@@ -56,7 +56,7 @@ CVI_RC embedding_run(cpu_call *call) {
   size_t bytes = (size_t)call->in[1].dim[1] * cpu_elem_size(call->out[0].fmt);
   int64_t rows = (int64_t)(call->in[1].count / (uint64_t)call->in[1].dim[1]);
   for (size_t i = 0; i < (size_t)call->in[0].count; i++) {
-    size_t row;
+    size_t row = 0;
     CVI_RC rc = checked(call, index_at(&call->in[0], i), rows, &row);
     if (rc) {
       return rc;
@@ -170,7 +170,7 @@ CVI_RC gathernd_tf_run(cpu_call *call) {
   for (size_t i = 0; i < s->batches * s->lookups; i++, out += bytes) {
     size_t at = i / s->lookups * s->batch_stride;
     for (size_t j = 0; j < s->k; j++) {
-      size_t index;
+      size_t index = 0;
       CVI_RC rc = checked(call, index_at(&call->in[1], i * s->k + j), (int64_t)s->limit[j], &index);
       if (rc) {
         return rc;

@@ -49,6 +49,20 @@ static void emit_line(int level, const char *message) {
   }
 }
 
+void rt_print(const char *format, ...) {
+  char line[ERROR_BYTES];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(line, sizeof(line), format, args);
+  va_end(args);
+  CVI_NN_LOG_CB callback = atomic_load(&log_callback);
+  if (callback) {
+    callback(RT_LOG_NOTICE, line);
+  } else {
+    fprintf(stderr, "%s\n", line);
+  }
+}
+
 void rt_log(int level, const char *format, ...) {
   char line[ERROR_BYTES];
   va_list args;

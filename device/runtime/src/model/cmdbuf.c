@@ -93,9 +93,9 @@ static CVI_RC wrap_code(rt_code *code, const char *chip, uint64_t size, uint64_t
 }
 
 static CVI_RC load_stream(const char *chip, const uint8_t *stream, size_t size, uint64_t base0,
-                          uint64_t base1, CVI_RT_MEM *out) {
+                          uint64_t base1, bool counters, CVI_RT_MEM *out) {
   rt_code *code = NULL;
-  CVI_RC rc = rt_backend_get()->code_load(chip, stream, size, &code);
+  CVI_RC rc = rt_backend_get()->code_load(chip, stream, size, counters, &code);
   return rc ? rc : wrap_code(code, chip, size, base0, base1, out);
 }
 
@@ -107,14 +107,11 @@ CVI_RC CVI_RT_LoadCmdbuf(CVI_RT_HANDLE rt_handle, uint8_t *cmdbuf, uint64_t sz,
     return rt_fail(CVI_RC_INVALID_ARG, "LoadCmdbuf: NULL or %llu bytes", (unsigned long long)sz);
   }
   *cmdbuf_mem = NULL;
-  if (enable_pmu) {
-    return rt_fail(CVI_RC_UNSUPPORT, "LoadCmdbuf: the simulator has no PMU");
-  }
   const char *chip = sz ? stream_chip(cmdbuf[0]) : "cv183x";
   if (!chip) {
     return rt_fail(CVI_RC_DATA_ERR, "LoadCmdbuf: first byte 0x%02x is no packet magic", cmdbuf[0]);
   }
-  return load_stream(chip, cmdbuf, (size_t)sz, gaddr_base0, gaddr_base1, cmdbuf_mem);
+  return load_stream(chip, cmdbuf, (size_t)sz, gaddr_base0, gaddr_base1, enable_pmu, cmdbuf_mem);
 }
 
 /* The chip a dma buffer is for: its header only tells cv183x from the others; which of those is in
@@ -131,12 +128,12 @@ static const char *dmabuf_chip(const uint8_t *bytes, size_t size) {
 }
 
 static CVI_RC load_dmabuf_bytes(const uint8_t *bytes, size_t size, uint64_t base0, uint64_t base1,
-                                CVI_RT_MEM *out) {
+                                bool counters, CVI_RT_MEM *out) {
   const char *chip = dmabuf_chip(bytes, size);
   uint8_t *stream = NULL;
   size_t stream_size = 0;
   CVI_RC rc = dmabuf_to_stream(chip, bytes, size, &stream, &stream_size);
-  rc = rc ? rc : load_stream(chip, stream, stream_size, base0, base1, out);
+  rc = rc ? rc : load_stream(chip, stream, stream_size, base0, base1, counters, out);
   rt_free(stream);
   return rc;
 }
@@ -145,9 +142,8 @@ CVI_RC CVI_RT_LoadDmabuf(CVI_RT_HANDLE rt_handle, CVI_RT_MEM dmabuf, uint64_t sz
                          uint64_t gaddr_base0, uint64_t gaddr_base1, bool enable_pmu,
                          CVI_RT_MEM *dmabuf_mem) {
   (void)rt_handle;
-  if (!dmabuf_mem || enable_pmu) {
-    return rt_fail(enable_pmu ? CVI_RC_UNSUPPORT : CVI_RC_INVALID_ARG, "LoadDmabuf: %s",
-                   enable_pmu ? "the simulator has no PMU" : "NULL");
+  if (!dmabuf_mem) {
+    return rt_fail(CVI_RC_INVALID_ARG, "LoadDmabuf: NULL");
   }
   rt_mem *mem = rt_handle_pin(RT_H_MEM, dmabuf);
   if (!mem) {
@@ -160,7 +156,7 @@ CVI_RC CVI_RT_LoadDmabuf(CVI_RT_HANDLE rt_handle, CVI_RT_MEM dmabuf, uint64_t sz
                  (unsigned long long)sz, (unsigned long long)mem->size);
   } else {
     rc = load_dmabuf_bytes(mem->block->vaddr + mem->offset, (size_t)sz, gaddr_base0, gaddr_base1,
-                           &loaded);
+                           enable_pmu, &loaded);
   }
   rt_handle_unpin(dmabuf);
   if (!rc) {
@@ -239,6 +235,31 @@ CVI_RC CVI_RT_RunCmdbufEx(CVI_RT_HANDLE rt_handle, CVI_RT_MEM cmdbuf_mem, CVI_RT
   uint64_t addresses[8] = {b->gaddr_base0, b->gaddr_base1, b->gaddr_base2, b->gaddr_base3,
                            b->gaddr_base4, b->gaddr_base5, b->gaddr_base6, b->gaddr_base7};
   return run(rt_handle, cmdbuf_mem, addresses, false);
+}
+
+CVI_RC CVI_RT_ParsePmuBuf(CVI_RT_MEM cmdbuf_mem, uint8_t **buf_start, uint32_t *buf_len) {
+  uint8_t *start = NULL;
+  uint32_t size = 0;
+  const rt_backend *backend = rt_backend_get();
+  CVI_RC rc = CVI_RC_INVALID_ARG;
+  rt_mem *mem = rt_handle_pin(RT_H_MEM, cmdbuf_mem);
+  if (mem && !mem->code) {
+    rt_fail(rc, "ParsePmuBuf: not a command buffer");
+  } else if (mem) {
+    rc = backend->code_counters
+             ? backend->code_counters(mem->code, &start, &size)
+             : rt_fail(CVI_RC_UNSUPPORT, "ParsePmuBuf: the %s has no counters", backend->name);
+  }
+  if (mem) {
+    rt_handle_unpin(cmdbuf_mem);
+  }
+  if (buf_start) {
+    *buf_start = start;
+  }
+  if (buf_len) {
+    *buf_len = size;
+  }
+  return rc;
 }
 
 CVI_RC CVI_RT_SetBaseReg(CVI_RT_HANDLE rt_handle, uint32_t inx, uint64_t base_addr) {

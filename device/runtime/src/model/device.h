@@ -37,10 +37,14 @@ typedef struct {
   void (*mem_free)(rt_block *block);
   CVI_RC (*flush)(rt_block *block, uint64_t offset, uint64_t size);
   CVI_RC (*invalidate)(rt_block *block, uint64_t offset, uint64_t size);
-  CVI_RC (*code_load)(const char *chip, const uint8_t *stream, size_t size, rt_code **out);
+  /* `counters`: with room for performance counters (UNSUPPORT where there are none). */
+  CVI_RC (*code_load)(const char *chip, const uint8_t *stream, size_t size, bool counters,
+                      rt_code **out);
   void (*code_free)(rt_code *code);
   /* Does every access stay inside regions of these sizes? */
   CVI_RC (*code_check)(const rt_code *code, const uint64_t size[8]);
+  /* Print the counters of the last run; the dma buffer with their area. NULL: has none. */
+  CVI_RC (*code_counters)(const rt_code *code, uint8_t **start, uint32_t *size);
   CVI_RC (*engine_create)(const char *chip, rt_engine **out);
   void (*engine_free)(rt_engine *engine);
   CVI_RC (*run)(rt_engine *engine, const rt_code *code, const rt_base bases[8]);

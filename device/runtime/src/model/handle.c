@@ -94,6 +94,20 @@ void *rt_handle_pin(rt_handle_type type, void *handle) {
   return obj;
 }
 
+void *rt_handle_find(rt_handle_type type, bool (*matches)(const void *obj, const void *wanted),
+                     const void *wanted) {
+  void *handle = NULL;
+  pthread_mutex_lock(&table_lock);
+  for (uint32_t i = 0; i < slot_count && !handle; i++) {
+    const slot *s = &slots[i];
+    if (s->obj && s->type == type && !s->closing && matches(s->obj, wanted)) {
+      handle = make_handle(i, s->generation);
+    }
+  }
+  pthread_mutex_unlock(&table_lock);
+  return handle;
+}
+
 void rt_handle_unpin(void *handle) {
   uint32_t index = (uint32_t)(((uintptr_t)handle & MAX_SLOTS) - 1);
   pthread_mutex_lock(&table_lock);

@@ -14,6 +14,11 @@ void *rt_handle_new(rt_handle_type type, void *obj);
 void *rt_handle_pin(rt_handle_type type, void *handle);
 void rt_handle_unpin(void *handle);
 
+/* The first handle whose object matches, NULL if there is none (no text). `matches` runs under the
+ * table's lock. */
+void *rt_handle_find(rt_handle_type type, bool (*matches)(const void *obj, const void *wanted),
+                     const void *wanted);
+
 /* Make the handle invalid, wait until nobody has it pinned, return the object (NULL: unknown). */
 void *rt_handle_close(rt_handle_type type, void *handle);
 

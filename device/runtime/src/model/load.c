@@ -120,7 +120,7 @@ static CVI_RC load_code(const rt_source *s, const file_header *h, rt_model *m, u
     rt_free(bytes);
     bytes = stream;
   }
-  rc = rc ? rc : rt_backend_get()->code_load(m->chip, bytes, size, &m->code[index]);
+  rc = rc ? rc : rt_backend_get()->code_load(m->chip, bytes, size, false, &m->code[index]);
   rt_free(bytes);
   if (rc == CVI_RC_DATA_ERR || rc == CVI_RC_UNSUPPORT) {
     rt_fail(rc, "section '%.60s': %s", section->name, rt_error_text());

@@ -29,13 +29,14 @@ void CVI_RT_Global_ResetMemAllocCallback(void) {
 }
 
 /* A new handle for [offset, offset + size) of a block; takes over the reference. */
-static CVI_RT_MEM new_mem(rt_block *block, uint64_t offset, uint64_t size) {
+static CVI_RT_MEM new_mem(rt_block *block, uint64_t offset, uint64_t size, bool view) {
   rt_mem *mem = rt_zalloc(1, sizeof(*mem), "memory handle");
   CVI_RT_MEM handle = NULL;
   if (mem) {
     mem->block = block;
     mem->offset = offset;
     mem->size = size;
+    mem->view = view;
     handle = rt_handle_new(RT_H_MEM, mem);
   }
   if (!handle) {
@@ -48,7 +49,7 @@ static CVI_RT_MEM new_mem(rt_block *block, uint64_t offset, uint64_t size) {
 CVI_RT_MEM CVI_RT_MemAlloc(CVI_RT_HANDLE rt_handle, uint64_t size) {
   (void)rt_handle; /* all contexts share one memory */
   rt_block *block;
-  return rt_block_alloc(size, "CVI_RT_MemAlloc", &block) ? NULL : new_mem(block, 0, size);
+  return rt_block_alloc(size, "CVI_RT_MemAlloc", &block) ? NULL : new_mem(block, 0, size, false);
 }
 
 CVI_RT_MEM CVI_RT_MemPreAlloc(CVI_RT_MEM handle, uint64_t offset, uint64_t size) {
@@ -61,7 +62,7 @@ CVI_RT_MEM CVI_RT_MemPreAlloc(CVI_RT_MEM handle, uint64_t offset, uint64_t size)
     rt_fail(CVI_RC_INVALID_ARG, "MemPreAlloc: %llu bytes at %llu of a buffer of %llu",
             (unsigned long long)size, (unsigned long long)offset, (unsigned long long)mem->size);
   } else {
-    view = new_mem(rt_block_ref(mem->block), mem->offset + offset, size);
+    view = new_mem(rt_block_ref(mem->block), mem->offset + offset, size, true);
   }
   rt_handle_unpin(handle);
   return view;
@@ -83,9 +84,19 @@ void CVI_RT_MemFree(CVI_RT_HANDLE rt_handle, CVI_RT_MEM handle) {
   }
 }
 
+static bool begins_at(const void *obj, const void *wanted) {
+  const rt_mem *mem = obj;
+  return mem->block && !mem->view && mem->block->paddr == *(const uint64_t *)wanted;
+}
+
 void CVI_RT_MemFreeEx(uint64_t p_addr) {
-  (void)p_addr;
-  rt_fail(CVI_RC_UNSUPPORT, "MemFreeEx: free memory by its handle");
+  void *handle = rt_handle_find(RT_H_MEM, begins_at, &p_addr);
+  if (handle) {
+    CVI_RT_MemFree(NULL, handle);
+  } else {
+    rt_fail(CVI_RC_INVALID_ARG, "MemFreeEx: no memory was allocated at 0x%llx",
+            (unsigned long long)p_addr);
+  }
 }
 
 uint64_t CVI_RT_MemGetSize(CVI_RT_MEM handle) {

@@ -8,6 +8,7 @@
 typedef struct {
   rt_block *block; /* NULL for command buffers on the simulator */
   uint64_t offset, size;
+  bool view;            /* made by MemPreAlloc */
   atomic_int user_refs; /* MemIncRef, MemDecRef */
   rt_code *code;        /* command buffers */
   char chip[8];

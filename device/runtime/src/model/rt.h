@@ -21,6 +21,9 @@ enum {
 /* Write one line to the log (stderr or the callback) if `level` is enabled. */
 void rt_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* A line the caller asked for, whatever the level: to the callback (as a notice) or to stderr. */
+void rt_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Set the last-error text of this thread, log it, return `rc`. */
 CVI_RC rt_fail(CVI_RC rc, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

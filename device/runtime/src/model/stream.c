@@ -261,7 +261,9 @@ CVI_RC stream_to_dmabuf(const char *chip, const uint8_t *stream, size_t size, ui
   return CVI_RC_SUCCESS;
 }
 
-void dmabuf_relocate(uint8_t *dmabuf, uint64_t physical) {
+uint32_t dmabuf_commands(const uint8_t *dmabuf) { return get32(dmabuf + 12) + get32(dmabuf + 16); }
+
+void dmabuf_relocate(uint8_t *dmabuf, uint64_t physical, uint32_t counters) {
   uint32_t segments = get32(dmabuf + 8);
   for (uint32_t i = 0; i < segments; i++) {
     uint8_t *desc = dmabuf + DMABUF_HEADER + (size_t)DMABUF_CPU_DESC * i;
@@ -274,7 +276,7 @@ void dmabuf_relocate(uint8_t *dmabuf, uint64_t physical) {
       put32(desc + 16, (physical + get32(desc + 16)) >> 6);
     }
   }
-  put32(dmabuf + 24, 0); /* no PMU */
+  put32(dmabuf + 24, counters);
   put32(dmabuf + 28, get32(dmabuf + 4));
 }
 

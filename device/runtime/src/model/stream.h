@@ -26,8 +26,12 @@ CVI_RC stream_to_dmabuf(const char *chip, const uint8_t *stream, size_t size, ui
  * which the ids restart. Everything if there is none, or if the framing is damaged. */
 size_t stream_segment(const char *chip, const uint8_t *stream, size_t size);
 
-/* Turn the offsets of a whole, unrelocated dma buffer into addresses: it lies at `physical`. */
-void dmabuf_relocate(uint8_t *dmabuf, uint64_t physical);
+/* Turn the offsets of a whole, unrelocated dma buffer into addresses: it lies at `physical`, and
+ * `counters` bytes for performance counters (0: none) lie behind it. */
+void dmabuf_relocate(uint8_t *dmabuf, uint64_t physical, uint32_t counters);
+
+/* Commands of both engines in a dma buffer. */
+uint32_t dmabuf_commands(const uint8_t *dmabuf);
 
 /* Back from an unrelocated dma buffer to a command stream, ordered by the waits of both engines. */
 CVI_RC dmabuf_to_stream(const char *chip, const uint8_t *dmabuf, size_t size, uint8_t **out,

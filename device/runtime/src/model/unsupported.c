@@ -1,5 +1,5 @@
 /* Functions that exist so that programs link, but that this library does not offer:
- * the secure path of cv183x, command building through cvikernel, PMU, ready-made kernels. */
+ * the secure path of cv183x, command building through cvikernel, ready-made kernels. */
 #include "cviruntime_extra.h"
 #include "rt.h"
 
@@ -18,17 +18,6 @@ CVI_RC CVI_RT_RunCmdbufTee(CVI_RT_HANDLE rt_handle, CVI_RT_MEM cmdbuf_mem,
                            CVI_RT_ARRAYBASE *p_array_base) {
   (void)rt_handle, (void)cmdbuf_mem, (void)p_array_base;
   return rt_fail(CVI_RC_UNSUPPORT, "RunCmdbufTee: encrypted models are not supported");
-}
-
-CVI_RC CVI_RT_ParsePmuBuf(CVI_RT_MEM cmdbuf_mem, uint8_t **buf_start, uint32_t *buf_len) {
-  (void)cmdbuf_mem;
-  if (buf_start) {
-    *buf_start = NULL;
-  }
-  if (buf_len) {
-    *buf_len = 0;
-  }
-  return rt_fail(CVI_RC_UNSUPPORT, "ParsePmuBuf: command buffers have no PMU area");
 }
 
 CVI_RT_KHANDLE CVI_RT_RegisterKernel(CVI_RT_HANDLE rt_handle, uint32_t cmdbuf_size) {

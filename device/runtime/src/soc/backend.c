@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "pmu.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static const rt_backend *chosen;
@@ -18,6 +19,9 @@ static void choose(void) {
   chosen = &rt_board_backend;
 #endif
   rt_log(RT_LOG_INFO, "back-end: %s", chosen->name);
+  if (!chosen->code_counters && pmu_wanted()) {
+    rt_log(RT_LOG_WARNING, "TPU_ENABLE_PMU: the %s has no performance counters", chosen->name);
+  }
 }
 
 const rt_backend *rt_backend_get(void) {

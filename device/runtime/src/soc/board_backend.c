@@ -10,6 +10,8 @@
 typedef struct {
   rt_block *buffer;                   /* relocated dma buffer; NULL: no commands */
   uint64_t read_end[8], write_end[8]; /* what the commands touch of each region */
+  soc_counters counters;
+  char chip[8];
 } board_code;
 
 /* A model for another chip would be misread by the TPU. */
@@ -24,12 +26,14 @@ static CVI_RC check_chip(const char *chip) {
 }
 
 static CVI_RC fill_buffer(board_code *c, const uint8_t *dmabuf, size_t size) {
-  CVI_RC rc = rt_block_alloc(size, "dma buffer", &c->buffer);
+  c->counters.offset = (uint32_t)size;
+  c->counters.size = c->counters.size ? pmu_area(dmabuf_commands(dmabuf)) : 0;
+  CVI_RC rc = rt_block_alloc((uint64_t)size + c->counters.size, "dma buffer", &c->buffer);
   if (rc) {
     return rc;
   }
   memcpy(c->buffer->vaddr, dmabuf, size);
-  dmabuf_relocate(c->buffer->vaddr, c->buffer->ddr + c->buffer->paddr);
+  dmabuf_relocate(c->buffer->vaddr, c->buffer->ddr + c->buffer->paddr, c->counters.size);
   return soc_flush(c->buffer, 0, size);
 }
 
@@ -48,7 +52,8 @@ static CVI_RC convert(const char *chip, const uint8_t *stream, size_t size, boar
   return rc;
 }
 
-static CVI_RC code_load(const char *chip, const uint8_t *stream, size_t size, rt_code **out) {
+static CVI_RC code_load(const char *chip, const uint8_t *stream, size_t size, bool counters,
+                        rt_code **out) {
   rt_segments *segments = NULL;
   CVI_RC rc = check_chip(chip);
   rc = rc ? rc : rt_segments_load(chip, stream, size, &segments);
@@ -64,6 +69,10 @@ static CVI_RC code_load(const char *chip, const uint8_t *stream, size_t size, rt
   if (!c) {
     return CVI_RC_NOMEM;
   }
+  memcpy(c->chip, chip, 7);
+  c->counters.chip = c->chip;
+  c->counters.report = pmu_wanted();
+  c->counters.size = counters || c->counters.report; /* the real size follows */
   rc = size ? convert(chip, stream, size, c) : CVI_RC_SUCCESS;
   if (rc) {
     code_free((rt_code *)c);
@@ -90,6 +99,17 @@ static CVI_RC code_check(const rt_code *code, const uint64_t size[8]) {
   return rc;
 }
 
+static CVI_RC code_counters(const rt_code *code, uint8_t **start, uint32_t *size) {
+  const board_code *c = (const board_code *)code;
+  if (!c->buffer || !c->counters.size) {
+    return rt_fail(CVI_RC_INVALID_ARG, "this command buffer was loaded without counters");
+  }
+  soc_report(c->buffer, &c->counters);
+  *start = c->buffer->vaddr;
+  *size = (uint32_t)c->buffer->size;
+  return CVI_RC_SUCCESS;
+}
+
 /* The TPU keeps nothing between runs. */
 static CVI_RC engine_create(const char *chip, rt_engine **out) {
   static char any;
@@ -114,7 +134,7 @@ static CVI_RC run(rt_engine *engine, const rt_code *code, const rt_base bases[8]
     }
     address[k] = block ? (uint32_t)(block->paddr + bases[k].offset) : 0;
   }
-  return c->buffer ? soc_run(c->buffer, address) : CVI_RC_SUCCESS;
+  return c->buffer ? soc_run(c->buffer, address, &c->counters) : CVI_RC_SUCCESS;
 }
 
 static CVI_RC copy(const char *chip, rt_base dst, rt_base src, uint64_t rows, uint64_t row_bytes,
@@ -123,7 +143,7 @@ static CVI_RC copy(const char *chip, rt_base dst, rt_base src, uint64_t rows, ui
   size_t size = 0;
   rt_code *code = NULL;
   CVI_RC rc = copy_commands(chip, rows, row_bytes, src_stride, &stream, &size);
-  rc = rc ? rc : code_load(chip, stream, size, &code);
+  rc = rc ? rc : code_load(chip, stream, size, false, &code);
   rt_free(stream);
   /* lines that are written back later must not hit what the TPU stores */
   rc = rc ? rc : soc_flush(dst.block, dst.offset, rows * row_bytes);
@@ -148,6 +168,7 @@ const rt_backend rt_board_backend = {
     .code_load = code_load,
     .code_free = code_free,
     .code_check = code_check,
+    .code_counters = code_counters,
     .engine_create = engine_create,
     .engine_free = engine_free,
     .run = run,

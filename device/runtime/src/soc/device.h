@@ -3,6 +3,7 @@
 #define TPUFORGE_SOC_DEVICE_H
 
 #include "model/device.h"
+#include "pmu.h"
 
 /* Is there a TPU node at all (even one that may not be opened)? */
 bool soc_present(void);
@@ -19,7 +20,11 @@ CVI_RC soc_flush(rt_block *block, uint64_t offset, uint64_t size);
 CVI_RC soc_invalidate(rt_block *block, uint64_t offset, uint64_t size);
 
 /* Run a flushed, relocated dma buffer with these base registers and wait for its end. One job of
- * the process at a time. TIMEOUT: the TPU did not finish. */
-CVI_RC soc_run(const rt_block *buffer, const uint32_t bases[8]);
+ * the process at a time. The area of the counters, if any, is cleared before and invalidated after
+ * it. TIMEOUT: the TPU did not finish. */
+CVI_RC soc_run(rt_block *buffer, const uint32_t bases[8], const soc_counters *counters);
+
+/* Report the counters of the last job of this buffer. */
+void soc_report(const rt_block *buffer, const soc_counters *counters);
 
 #endif

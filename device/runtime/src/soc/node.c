@@ -186,7 +186,26 @@ static CVI_RC wait_for(uint32_t seq) {
   return rt_fail(CVI_RC_FAILURE, "TPU driver: wait: %s", strerror(code));
 }
 
-CVI_RC soc_run(const rt_block *buffer, const uint32_t bases[8]) {
+static CVI_RC clear_counters(rt_block *buffer, const soc_counters *counters) {
+  memset(buffer->vaddr + counters->offset, 0, counters->size);
+  return soc_flush(buffer, counters->offset, counters->size);
+}
+
+static CVI_RC read_counters(rt_block *buffer, const soc_counters *counters) {
+  CVI_RC rc = soc_invalidate(buffer, counters->offset, counters->size);
+  if (!rc && counters->size && counters->report) {
+    pmu_report(buffer->vaddr, counters);
+  }
+  return rc;
+}
+
+void soc_report(const rt_block *buffer, const soc_counters *counters) {
+  pthread_mutex_lock(&job_lock);
+  pmu_report(buffer->vaddr, counters);
+  pthread_mutex_unlock(&job_lock);
+}
+
+CVI_RC soc_run(rt_block *buffer, const uint32_t bases[8], const soc_counters *counters) {
   enum { BASES_AT = 32 };
   if (soc_job_lost()) {
     return rt_fail(CVI_RC_FAILURE, "an earlier job never ended: restart the program");
@@ -197,10 +216,12 @@ CVI_RC soc_run(const rt_block *buffer, const uint32_t bases[8]) {
     memcpy(buffer->vaddr + BASES_AT + 8 * k, words, sizeof(words));
   }
   uint32_t seq = next_seq;
-  CVI_RC rc = submit(buffer->fd, seq);
+  CVI_RC rc = clear_counters(buffer, counters);
+  rc = rc ? rc : submit(buffer->fd, seq);
   if (!rc) {
     next_seq = (next_seq + 1) & 0xFFFF;
     rc = wait_for(seq);
+    rc = rc ? rc : read_counters(buffer, counters);
   }
   pthread_mutex_unlock(&job_lock);
   return rc;

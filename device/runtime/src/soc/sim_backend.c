@@ -21,7 +21,11 @@ static CVI_RC no_cache(rt_block *block, uint64_t offset, uint64_t size) {
   return CVI_RC_SUCCESS;
 }
 
-static CVI_RC code_load(const char *chip, const uint8_t *stream, size_t size, rt_code **out) {
+static CVI_RC code_load(const char *chip, const uint8_t *stream, size_t size, bool counters,
+                        rt_code **out) {
+  if (counters) {
+    return rt_fail(CVI_RC_UNSUPPORT, "the simulator has no performance counters");
+  }
   return rt_segments_load(chip, stream, size, (rt_segments **)out);
 }
 

@@ -51,7 +51,7 @@ static void convert(const char *chip, const uint8_t *stream, size_t size) {
   if (dmabuf_to_stream(chip, dmabuf, dmabuf_size, &back, &back_size) || back_size != size) {
     abort();
   }
-  dmabuf_relocate(dmabuf, 0x80000000);
+  dmabuf_relocate(dmabuf, 0x80000000, 0);
   rt_free(dmabuf);
   rt_free(back);
 }
