@@ -14,7 +14,8 @@ def allocate(
 ) -> tuple[dict[Tensor, int], int]:
     """(offset of every root tensor that groups exchange through DDR, bytes in total).
 
-    elsewhere: roots that live outside this region (graph inputs and outputs)."""
+    elsewhere: roots that need no place here (graph inputs and outputs, what never leaves local
+    memory)."""
     life: dict[Tensor, tuple[int, int]] = {}
     for g, layers in enumerate(groups):
         sources, sinks = group_tensors(layers)

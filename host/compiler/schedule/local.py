@@ -51,6 +51,16 @@ class LocalMemory:
             for t in range(b.last + 1, min(b.last + b.drain + 1, len(self.draining))):
                 self.draining[t].append(b)
 
+    def extend(self, b: Buffer, last: int) -> None:
+        """The life of a registered buffer, which ended with step `last`, has become longer."""
+        for t in range(last + 1, b.last + 1):
+            self.alive[t].append(b)
+
+    def shorten(self, b: Buffer, last: int) -> None:
+        """The life of a registered buffer ends with step `last` after all."""
+        for t in range(last + 1, len(self.alive)):
+            self.alive[t] = [x for x in self.alive[t] if x is not b]
+
     def forget(self, buffers: set[Buffer], first: int) -> None:
         """Take back the registrations of a group whose steps begin at `first`."""
         for t in range(max(0, first - LOOKAHEAD - 1), len(self.alive)):

@@ -163,13 +163,15 @@ def step_buffers(steps: list[Step]) -> list[Buffer]:
 
 @dataclass
 class Program:
-    """actions: loads, computations and stores in the order in which the engines get them."""
+    """actions: loads, computations and stores in the order in which the engines get them.
+    local: tensors that are handed from group to group in local memory and have no place in DDR."""
 
     graph: LayerGraph
     steps: list[Step]
     actions: list[Load | Compute | Store]
     groups: list[list[Layer]]
     plans: list[Plan] = field(default_factory=list)
+    local: set[Tensor] = field(default_factory=set)
 
 
 class Backend(Protocol):

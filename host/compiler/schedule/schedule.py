@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ..errors import InternalError
 from ..ir import Graph
-from .layers import Layer, build_layers
+from .carry import Carry, find_carries
+from .layers import Layer, Tensor, build_layers
 from .lead import set_lead
 from .local import LocalMemory, NoSpaceError, place_group, serialise
 from .plan import Plan
@@ -30,7 +31,8 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
     for share in () if many and opt < 3 else ROUNDS[opt]:
         best = improve(best, search, backend, share)
     steps = [s for group in best.groups for s in group]
-    return Program(layers, steps, serialise(steps), [p.layers for p in best.plans], best.plans)
+    groups = [p.layers for p in best.plans]
+    return Program(layers, steps, serialise(steps), groups, best.plans, best.local)
 
 
 MAX_TRIES = 100
@@ -46,18 +48,21 @@ SLOW = 1.06  # a group is slow if placement makes it take so many times what its
 
 @dataclass
 class Settled:
-    """Plans whose buffers have places: steps and time of every group."""
+    """Plans whose buffers have places: steps and time of every group, tensors that never leave
+    local memory."""
 
     plans: list[Plan]
     groups: list[list[Step]]
     times: list[float]
+    local: set[Tensor]
 
 
 def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
     """Give every buffer a place, group by group; groups for which there is none are planned again
     with less memory."""
     limits: dict[Layer, float] = {}
-    memory, start, done = LocalMemory(backend.local_bytes), 0, Settled([], [], [])
+    memory, start, done = LocalMemory(backend.local_bytes), 0, Settled([], [], [], set())
+    carried: list[Carry] = []
     todo = [(p, build(p, backend)) for p in plans]
     times = set_lead([s for _, steps in todo for s in steps], backend)
     todo.reverse()
@@ -67,13 +72,16 @@ def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
         plan, steps = todo.pop()
         for b in step_buffers(steps):
             b.move(start)
-        try:
-            time = place_group(memory, steps, start, times)
-        except NoSpaceError:
+        further = carries(plan, steps, todo)
+        time = place(memory, steps, start, times, carried, further)
+        if time is None:
             others = [(p, build(p, backend)) for p in smaller(plan, search, limits)]
             todo += reversed(others)
             times |= set_lead([s for _, g in reversed(todo) for s in g], backend)
             continue
+        if not plan.is_nothing:
+            done.local |= {c.tile.tensor for c in carried if c.store is not None}
+            carried = further
         start += len(steps)
         for s in steps:
             s.group = len(done.plans)
@@ -81,6 +89,39 @@ def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
         done.groups.append(steps)
         done.times.append(time)
     raise InternalError("the buffers of the chosen groups find no place in local memory")
+
+
+def carries(plan: Plan, steps: list[Step], todo: list[tuple[Plan, list[Step]]]) -> list[Carry]:
+    """What may stay in local memory for the next group that does something."""
+    following = next(((p, s) for p, s in reversed(todo) if not p.is_nothing), None)
+    if plan.is_nothing or following is None:
+        return []
+    return find_carries(steps, plan.layers, following[1], following[0].layers)
+
+
+def place(
+    memory: LocalMemory,
+    steps: list[Step],
+    start: int,
+    times: dict[int, float],
+    carried: list[Carry],
+    further: list[Carry],
+) -> float | None:
+    """place_group with tiles carried in and out; they are given up where there is no room (the
+    lists are emptied then). None: there is no place without them."""
+    for c in further:
+        c.apply(start + len(steps), memory)
+    for attempt, given_up in enumerate(([], further, carried)):
+        if attempt and not given_up:
+            continue
+        for c in reversed(given_up):
+            c.undo(memory, start if given_up is carried else 0)
+        given_up.clear()
+        try:
+            return place_group(memory, steps, start, times)
+        except NoSpaceError:
+            pass
+    return None
 
 
 def build(plan: Plan, backend: Backend) -> list[Step]:

@@ -152,7 +152,7 @@ def _places(graph: Graph, program: Program, lasting: bool) -> tuple[Places, int,
         root = layers.tensor(v).root
         if root not in places.roots:
             put_private(root)
-    offsets, scratch = allocate(layers, program.groups, set(places.roots))
+    offsets, scratch = allocate(layers, program.groups, set(places.roots) | program.local)
     base, start = (f.PRIVATE, private) if lasting else (f.SHARED, 0)
     for t, offset in offsets.items():
         places.roots[t] = (base, start + offset)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...chip import Chip
-from ...isa.cv18xx.compress import compress_int8, compressed_int8_size
+from ...isa.cv18xx.compress import compress_int8
 from ...schedule.layers import Layer
 from ...schedule.program import WeightSlice
 from .boundary import quantize_factors
@@ -120,9 +120,12 @@ class Segment:
 
 def compressed(segment: Segment, data: bytes) -> tuple[Segment, bytes]:
     """The segment as a compressed stream where that is clearly shorter."""
-    if len(data) < LEAST_COMPRESSED or compressed_int8_size(data) > WORTH_COMPRESSING * len(data):
+    if len(data) < LEAST_COMPRESSED:
         return segment, data
-    return replace(segment, compressed=True), compress_int8(data)
+    stream = compress_int8(data)
+    if len(stream) > WORTH_COMPRESSING * len(data):
+        return segment, data
+    return replace(segment, compressed=True), stream
 
 
 LEAST_COMPRESSED = 1024  # bytes; shorter streams only grow

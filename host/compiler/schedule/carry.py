@@ -1,0 +1,109 @@
+"""Tiles that stay in local memory from one group to the next.
+
+Where a group ends with the whole of a tensor in one tile, and the next begins with loading just
+that tile, the load is left out and the tile lives on. Nobody else needs the tensor? Then it is not
+stored either, and has no place in DDR.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .layers import Layer, Tensor
+from .local import LocalMemory
+from .plan import leaves_group
+from .program import Buffer, Load, Region, Step, Store, Tile
+
+
+@dataclass(eq=False)
+class Carry:
+    """tile: what `step` of the next group would load into buffer `own`; `source`: the same bytes
+    in the group before. last: the end of the source's life without this; store: the step and store
+    that become needless."""
+
+    step: Step
+    load: Load
+    tile: Tile
+    own: Buffer
+    source: Tile
+    last: int
+    store: tuple[Step, Store] | None
+
+    def apply(self, start: int, memory: LocalMemory) -> None:
+        """Let the source live until the tile's last use, for a next group that begins at step
+        `start`."""
+        b = self.source.buffer
+        self.last, b.last = b.last, max(b.last, start + self.own.last)
+        memory.grow(b.last + 1)
+        if b.addr >= 0:  # the group before brought it in from one still earlier
+            memory.extend(b, self.last)
+        self.tile.buffer, self.tile.offset = b, self.source.offset
+        self.step.loads.remove(self.load)
+        if self.store is not None:
+            self.store[0].stores.remove(self.store[1])
+            b.stored = False
+
+    def undo(self, memory: LocalMemory, moved: int = 0) -> None:
+        """As it was before `apply`. moved: by how many steps the next group has moved since."""
+        b = self.source.buffer
+        if b.addr >= 0:
+            memory.shorten(b, self.last)
+        b.last = self.last
+        self.own.move(moved)
+        self.tile.buffer, self.tile.offset = self.own, 0
+        self.step.loads.insert(0, self.load)
+        if self.store is not None:
+            self.store[0].stores.append(self.store[1])
+            b.stored = True
+
+
+def find_carries(
+    steps: list[Step], layers: list[Layer], following: list[Step], next_layers: list[Layer]
+) -> list[Carry]:
+    """What may stay between two groups, none of whose buffers have moved yet in `following`."""
+    sources: dict[tuple[Tensor, Region], Tile] = {}
+    for s in steps:
+        if s.compute is not None:
+            for tile in (s.compute.out, *(t for t, _ in s.compute.ins)):
+                sources[tile.tensor, tile.region] = tile
+    users: dict[Buffer, set[Tile]] = {}
+    loads = [(s, load) for s in following for load in s.loads if load.tile is not None]
+    for s in following:
+        if s.compute is not None:
+            for tile in (s.compute.out, *(t for t, _ in s.compute.ins)):
+                users.setdefault(tile.buffer, set()).add(tile)
+        for store in s.stores:
+            users.setdefault(store.tile.buffer, set()).add(store.tile)
+    found = []
+    for s, load in loads:
+        tile = load.tile
+        assert tile is not None
+        source = sources.get((tile.tensor, tile.region))
+        if source is None or not _alike(source, tile) or users.get(tile.buffer) != {tile}:
+            continue
+        once = sum(x.tile.tensor.root is tile.tensor.root for _, x in loads if x.tile) == 1
+        store = (
+            _only_store(steps, tile.tensor)
+            if once
+            and tile.tensor.parent is None
+            and not leaves_group(tile.tensor, {*layers, *next_layers})
+            else None
+        )
+        found.append(Carry(s, load, tile, tile.buffer, source, source.buffer.last, store))
+        del sources[tile.tensor, tile.region]
+    return found
+
+
+def _alike(a: Tile, b: Tile) -> bool:
+    """The same layout; a float tile may be used up by its reader."""
+    return (
+        (a.plane, a.groups, a.itemsize, a.width) == (b.plane, b.groups, 1, 0)
+        and b.itemsize == 1
+        and b.offset == 0
+    )
+
+
+def _only_store(steps: list[Step], t: Tensor) -> tuple[Step, Store] | None:
+    """The store of a tensor, if it is one."""
+    found = [(s, store) for s in steps for store in s.stores if store.tensor is t]
+    return found[0] if len(found) == 1 else None
