@@ -55,7 +55,7 @@ class Net:
             Quantize, [x], self.name("q"), types=types, inv_scale=inv_scale, engine=engine
         )
 
-    def dequantize(self, x: Value, scale: float = 0.0371) -> Value:
+    def dequantize(self, x: Value, scale: float = 38913 / 2**20) -> Value:
         engine = "cpu" if self.chip.has_cpu_routines and self.chance() else "tpu"
         return self.graph.add(Dequantize, [x], self.name("f"), scale=scale, engine=engine)
 

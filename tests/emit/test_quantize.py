@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from nets import Net
 from tpuforge.compiler.chip import CHIPS, chip_named
-from tpuforge.compiler.emit.cv18xx.boundary import align16, float_parts
+from tpuforge.compiler.emit.cv18xx.quantize import align16, float_parts
 from tpuforge.compiler.errors import InternalError
 from tpuforge.compiler.ir import Graph, TensorType
 from tpuforge.compiler.tpu import arith, interpreter

@@ -277,16 +277,19 @@ def test_quantize_engines_and_dequantize() -> None:
     inverse = 127 / 1.1
     cpu = g.add(tpu.Quantize, [v], "cpu", inv_scale=inverse)
     chip = g.add(tpu.Quantize, [v], "chip", inv_scale=inverse, engine="tpu")
-    back = g.add(tpu.Dequantize, [cpu], "back", scale=1.1 / 127)
+    scale = arith.significant_16(1.1 / 127)
+    back = g.add(tpu.Dequantize, [cpu], "back", scale=scale)
     want = np.clip(np.floor(np.abs(x * np.float32(inverse)) + 0.5) * np.sign(x), -128, 127)
     got = evaluate(g, cpu, x)
     np.testing.assert_array_equal(got, want)
     np.testing.assert_array_equal(
-        evaluate(g, back, x), got.astype(np.float32) * np.float32(1.1 / 127)
+        evaluate(g, back, x).astype(np.float64), got.astype(np.float64) * scale
     )
     assert np.abs(evaluate(g, chip, x).astype(int) - got).max() <= 1
     with pytest.raises(InternalError, match="engine"):
         g.add(tpu.Quantize, [v], "other", inv_scale=1.0, engine="gpu")
+    with pytest.raises(InternalError, match="scale"):
+        g.add(tpu.Dequantize, [cpu], "fine", scale=1.1 / 127)
 
 
 def test_interpreter_keep_and_errors() -> None:

@@ -93,6 +93,12 @@ def bf16_from_f32(x: ArrayLike) -> NDArray[np.uint16]:
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
+def significant_16(x: float) -> float:
+    """The float32 with 16 significant bits nearest to x (ties to even); 0 < x < 2^127."""
+    bits = int(np.float32(x).view(np.uint32))
+    return float(np.uint32((bits + 0x7F + (bits >> 8 & 1)) & 0xFFFFFF00).view(np.float32))
+
+
 def bf16_truncated(x: ArrayLike) -> NDArray[np.uint16]:
     """The upper half of a float32: what a load of its high 16 bits gives."""
     return (np.ascontiguousarray(x, np.float32).view(np.uint32) >> 16).astype(np.uint16)
@@ -145,7 +151,7 @@ def int8_from_bf16(pattern: ArrayLike) -> NDArray[np.int8]:
 def quantise_f32_tpu(x: ArrayLike, factor: float) -> NDArray[np.int8]:
     """clamp(round_half_away(x16 * k), -128, 127), every step exact: x16 = x truncated to 16
     significant bits, k = bf16_rne(factor). The quantisation of chips without CPU routines
-    (emit/cv18xx/boundary.py); of numbers with 16 significant bits (pixels) it is quantise_f32, of
+    (emit/cv18xx/quantize.py); of numbers with 16 significant bits (pixels) it is quantise_f32, of
     others 0.1 % differ, by 1. Denormal x: 0; infinite, NaN or |x16 * k| >= 2^128: 127.
     """
     k = float(f32_from_bf16(bf16_from_f32(np.float32(factor))).item())

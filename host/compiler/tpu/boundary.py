@@ -68,8 +68,8 @@ class Quantize(TpuOp):
 
 @register
 class Dequantize(TpuOp):
-    """i8 -> f32: f32(q) * f32(scale), one float32 product; engine "cpu" (the runtime's
-    routine `quant`) or "tpu" (look-up tables): the same numbers."""
+    """i8 -> f32: f32(q) * f32(scale), one float32 product; engine "cpu" (the runtime's routine
+    `quant`) or "tpu", where the scale has 16 significant bits and the product is exact."""
 
     operand_names = ("x",)
     scale = float_()
@@ -78,6 +78,8 @@ class Dequantize(TpuOp):
     def infer(self) -> list[TensorType]:
         x = self.operands[0]
         assert x is not None
+        short = arith.significant_16(self.scale) == self.scale
+        self.require(short or self.engine == "cpu", f"scale is {self.scale!r}")
         return [TensorType(x.shape, "f32")]
 
     def reference(self, x: Any) -> NDArray[np.float32]:

@@ -10,7 +10,8 @@ from ...chip import Chip
 from ...errors import UnsupportedError
 from ...isa.cv18xx import cost
 from ...schedule.layers import Layer, Tensor, Window
-from .boundary import quantize_cycles, quantize_temp
+from .dequantize import dequantize_cycles, dequantize_temp
+from .quantize import quantize_cycles, quantize_temp
 from .softmax import softmax_temp
 from .spread import row_bytes, spread
 from .weights import blob_bytes, padded_inputs
@@ -57,14 +58,16 @@ class Cv18xxBackend:
         return spread(columns, self.lanes)
 
     def temp_bytes(self, layer: Layer, shape: tuple[int, int, int, int]) -> int:
-        """Add: the high bytes of the 16-bit product; Dequantize: the bytes of one look-up; PRelu:
-        the negative part; Quantize, Softmax: bf16 planes."""
+        """Add: the high bytes of the 16-bit product; PRelu: the negative part; Quantize,
+        Dequantize, Softmax: planes of 16 bits."""
         n, c, h, w = shape
         if layer.kind == "softmax":
             return softmax_temp(-(-c // self.lanes), h, w)
         if layer.kind == "quantize":
             return quantize_temp(shape, layer.inputs[0].shape[3], self.lanes)
-        if layer.kind in ("add", "prelu", "dequantize"):
+        if layer.kind == "dequantize":
+            return dequantize_temp(shape, self.lanes)
+        if layer.kind in ("add", "prelu"):
             return n * -(-c // self.lanes) * align16(h * w)
         return 0
 
@@ -137,7 +140,7 @@ class Cv18xxBackend:
             index = cost.lookup_cycles(chip, n=n, c=c, h=h, w=w, table_h=32, bf16=True)
             return total + 2 * index + arith("copy") + 2 * arith("mul", bf16=True)
         if kind == "dequantize":
-            return 4 * (cost.lookup_cycles(chip, n=n, c=c, h=h, w=w) + arith("copy"))
+            return dequantize_cycles(chip, out)
         return arith("copy" if kind == "copy" else "max")
 
     def transfer_cycles(

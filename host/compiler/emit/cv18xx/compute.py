@@ -16,10 +16,11 @@ from ...schedule.layers import Layer
 from ...schedule.program import Compute, Region
 from ...schedule.regions import Interval, needed, reach
 from ...schedule.regions import pads as interval_pads
-from .boundary import quantize
 from .commands import CommandList
+from .dequantize import dequantize
 from .matrix import right_operand, rows_operand
 from .operand import Operand, operand
+from .quantize import quantize
 from .softmax import softmax
 from .tdma import Tdma
 from .tiu import Tiu
@@ -321,18 +322,6 @@ def copy(e: Emitter, c: Compute) -> None:
     """Bytes of a region into another tile."""
     out, (x,) = e.operands(c)
     e.tiu.copy(out, x)
-
-
-def dequantize(e: Emitter, c: Compute) -> None:
-    """Byte k of every float32 result is a look-up in table k, moved to every fourth byte."""
-    out, (x,) = e.operands(c)
-    t, base = e.temp(c, out), e.blob(c)
-    for k in range(4):
-        e.tiu.look_up(t, x, base + 256 * k)
-        place = Operand(
-            out.shape, out.lane, out.offset + k, out.strides, (out.span[0], out.span[1])
-        )
-        e.tiu.copy(place, t)
 
 
 KINDS: dict[str, Callable[[Emitter, Compute], None]] = {

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...schedule.program import Compute
-from .boundary import align16, bf16_bits
 from .operand import Operand
+from .quantize import align16, bf16_bits
 
 if TYPE_CHECKING:
     from ...schedule.layers import Layer

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from ...schedule.layers import Tensor
 from ...schedule.program import Load, Region, Store, Tile
-from .boundary import float_operand, tile_parts
 from .compute import Emitter
 from .matrix import blocks, right_operand, rows_operand
 from .operand import Operand, operand
+from .quantize import float_operand, tile_parts
 from .tdma import IN_LOCAL, LOAD, STORE, Global
 from .weights import Segment
 
 WEIGHT_BASE = 1
-TABLE_KINDS = ("dequantize", "softmax")  # constants are tables, the same in every lane
+TABLE_KINDS = ("softmax",)  # constants are tables, the same in every lane
 
 
 class Places:

@@ -25,11 +25,13 @@ from ...chip import Chip
 from ...isa.cv18xx.compress import compress_int8
 from ...schedule.layers import Layer
 from ...schedule.program import WeightSlice
-from .boundary import quantize_factors
+from .dequantize import dequantize_factors
+from .quantize import quantize_factors
 from .softmax import SOFTMAX_BYTES, softmax_tables
 from .spread import row_bytes
 
-TABLE_BYTES = 1024  # Dequantize: four look-up tables
+#: kinds whose constants are a row of bf16 factors in lane 0
+FACTORS = {"quantize": quantize_factors, "dequantize": dequantize_factors}
 
 
 def align16(x: int) -> int:
@@ -70,9 +72,7 @@ def blob_bytes(layer: Layer, oc: int, ic: int, chip: Chip) -> int:
         if not layer.op.attrs["multipliers"]:
             return 0
         return len(layer.op.attrs["counts"]) * align16(groups * 5)
-    if layer.kind == "dequantize":
-        return TABLE_BYTES
-    if layer.kind == "quantize":
+    if layer.kind in FACTORS:
         return 16
     if layer.kind == "softmax":
         return SOFTMAX_BYTES
@@ -144,12 +144,10 @@ class _Part:
 def segments(piece: WeightSlice, chip: Chip) -> list[tuple[Segment, bytes]]:
     """The loads of a slice with their bytes in DDR."""
     lanes = chip.lanes
-    if piece.layer.kind == "dequantize":
-        return [(Segment(0, 1, TABLE_BYTES, TABLE_BYTES), dequantize_tables(piece.layer))]
     if piece.layer.kind == "softmax":
         return [(Segment(0, 1, SOFTMAX_BYTES, SOFTMAX_BYTES), softmax_tables(piece.layer))]
-    if piece.layer.kind == "quantize":
-        factors = quantize_factors(piece.layer)
+    if piece.layer.kind in FACTORS:
+        factors = FACTORS[piece.layer.kind](piece.layer)
         return [(Segment(0, 1, len(factors), len(factors)), factors)]
     if piece.layer.kind == "fc":
         rows = _matrix(piece)
@@ -254,10 +252,3 @@ def _prelu(piece: WeightSlice, chip: Chip) -> list[_Part]:
     params = parameters(None, multiplier.data[sel], shift.data[sel])
     rows = slope.data[sel].view(np.uint8).reshape(-1, 1)
     return [_Part(0, 16, rows), _Part(-(-len(rows) // chip.lanes) * 16, 5, params)]
-
-
-def dequantize_tables(layer: Layer) -> bytes:
-    """Four tables of 256 bytes: byte k of float32(q) * float32(scale) at index q & 255."""
-    q = np.arange(256).astype(np.uint8).view(np.int8).astype(np.float32)
-    values = (q * np.float32(layer.op.attrs["scale"])).astype("<f4")
-    return values.view(np.uint8).reshape(256, 4).T.tobytes()
