@@ -338,7 +338,9 @@ def test_allocation_callbacks(c):
 
     def alloc(context, size, kind, name):
         memory = c.CVI_RT_MemAlloc(context, size)
-        seen.append((kind, ffi.string(name).decode().split(":")[0], size))
+        number, _, tensor = ffi.string(name).decode().partition(":")[2].partition(":")
+        assert number.isdigit() == (kind != 3)
+        seen.append((kind, f"{ffi.string(name).decode().split(':')[0]}:{tensor}", size))
         live.add(memory)
         return memory
 
@@ -354,11 +356,11 @@ def test_allocation_callbacks(c):
 
     with_callbacks(c, alloc, free, body)
     assert [s[:2] for s in seen] == [
-        (0, "net"),
-        (3, "SharedMemory"),
-        (1, "net"),
-        (2, "net"),
-        (2, "net"),
+        (0, "net:"),
+        (3, "SharedMemory:"),
+        (1, "net:"),
+        (2, "net:in"),
+        (2, "net:out"),
     ]
     assert seen[0][2] == 32 and not live
 

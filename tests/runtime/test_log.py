@@ -57,6 +57,17 @@ def test_callback_receives_messages_up_to_the_level(messages, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_nominal_weights_are_noted(messages):
+    """A size that is not that of the shape is no error (formats/cvimodel.md sections 4.2, 13)."""
+    load().c.CVI_NN_Global_SetLogLevel(5)
+    sections = [b.Section(0, "weight", bytes(64)), b.tiny().sections[1]]
+    for size, noted in ((12, 0), (10, 1), (64, 1)):
+        messages.clear()
+        weights = [b.Weight("w", 0, size, [1, 3, 2, 2], "int8")]
+        cvi_nn.Model(b.tiny(sections=sections, weights=weights).write())
+        assert [f"weight 'w': {size} bytes, its shape has 12"] * noted == [t for _, t in messages]
+
+
 def test_every_thread_has_its_own_last_error():
     texts = {}
 

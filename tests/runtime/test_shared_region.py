@@ -106,6 +106,21 @@ def test_clones(regions: Regions) -> None:
     assert not regions.live
 
 
+def test_the_largest_program_of_the_file_decides(regions: Regions) -> None:
+    """Whichever is selected; but a program without shared memory asks for none."""
+    model = b.tiny()
+    model.programs[0].shared = LARGE
+    model.programs += [b.tiny().programs[0], b.tiny().programs[0]]
+    model.programs[1].shared = 64
+    for index, made in ((1, [LARGE]), (2, []), (0, [LARGE])):
+        h = Handle(model.write(), tensors=False)
+        assert h.c.CVI_NN_SetConfig(h.raw, 9, ffi.cast("int", index)) == 0
+        h.tensors()
+        assert regions.made == made and works(h)
+        h.close()
+        regions.made.clear()
+
+
 def test_contents_that_have_to_stay_have_a_region_of_their_own(regions: Regions) -> None:
     """Tensors between routines; all tensors as outputs."""
     handles = [Handle(through_shared(LARGE)), Handle(through_shared(LARGE, boundary=True))]

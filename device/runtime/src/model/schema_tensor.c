@@ -193,6 +193,9 @@ void mf_parse_weight(fb_table t, uint64_t section_size, mf_tensor *out) {
     fb_fault(b, CVI_RC_DATA_ERR, "'%.60s': offset 0x%llx, %u bytes; weight section has %llu bytes",
              out->name ? out->name : "", (unsigned long long)out->offset, size,
              (unsigned long long)section_size);
+  } else if (size != out->mem_size) { /* nominal entries exist: section 4.2 */
+    rt_log(RT_LOG_NOTICE, "weight '%.60s': %u bytes, its shape has %llu",
+           out->name ? out->name : "", size, (unsigned long long)out->mem_size);
   }
   out->mem_size = size;
 }
