@@ -283,7 +283,8 @@ def test_a_job_that_never_ends(board: Board, network: Callable, fault: str, code
         ("fault=heaps:1:EINVAL:0", -1, "heap query"),
         ("fault=open:2:EPERM:0", -1, "not usable"),
         ("fault=map:1:ENOMEM", NOMEM, "map"),
-        ("fault=alloc:1:ENOMEM", NOMEM, "32768 bytes"),
+        ("fault=alloc:1:ENOMEM", NOMEM, "8192 bytes"),  # commands
+        ("fault=alloc:2:ENOMEM", NOMEM, "32768 bytes"),  # weights
         ("size=8192", NOMEM, "32768 bytes"),
         ("fault=flush:1:EIO:0", -1, "flush"),
         ("fault=flush:1:EINTR:0;clock=1000", -1, "flush"),
