@@ -14,7 +14,7 @@ from tpuforge.compiler.errors import InternalError
 from tpuforge.compiler.ir import Graph, TensorType
 from tpuforge.compiler.tpu import arith, interpreter
 from tpuforge.compiler.tpu.boundary import Quantize
-from voices import compiled, difference, local_memory, simulate
+from voices import check, compiled, difference, local_memory, simulate
 
 # (shape, bytes of local memory the scheduler may use; None: all)
 CASES = [
@@ -133,3 +133,15 @@ def test_parts_cover_the_tile() -> None:
 def test_absurd_factor() -> None:
     with pytest.raises(InternalError, match="factor"):
         compiled(graph_of("cv180x", (1, 1, 1, 1), 1e-36), chip_named("cv180x"))
+
+
+@pytest.mark.parametrize("limit", range(40, 56, 5))
+def test_in_several_streams(limit: int) -> None:
+    """Also cut between the first load of floats and the others."""
+    net = Net(chip_named("cv180x"), "streams")
+    a, x = net.input(1, 4, 9, 9), net.input(1, 3, 48, 48, dtype="f32")
+    for _ in range(12):
+        a = net.relu(net.conv(a, 4))
+    y = net.conv(net.relu(net.quantize(x)), 4)
+    result = check(net.done(a, y), chip_named("cv180x"), simulate, max_commands=limit)
+    assert len(result.streams) > 1

@@ -17,7 +17,7 @@ from tpuforge.compiler.isa import parse_stream
 from tpuforge.compiler.tpu import interpreter
 from voices import check, compiled, difference, local_memory, simulate
 
-LIMIT = 40
+LIMIT = 32
 
 
 def counts(chip: Chip, stream: bytes) -> dict[str, int]:

@@ -33,9 +33,19 @@ class Emitter:
     def __init__(self, commands: CommandList):
         self.commands, self.chip = commands, commands.chip
         self.tiu, self.tdma = Tiu(commands), Tdma(commands)
+        self.late: list[Callable[[], None]] = []
 
     def compute(self, c: Compute) -> None:
+        """The commands of a computation. Quantize issues the late loads between its own."""
+        if c.kind != "quantize":
+            self.load_late(len(self.late))
         KINDS[c.kind](self, c)
+
+    def load_late(self, count: int) -> None:
+        """Issue the next `count` loads that were put off."""
+        for load in self.late[:count]:
+            load()
+        del self.late[:count]
 
     # ---- helpers
     def operands(self, c: Compute) -> tuple[Operand, list[Operand]]:

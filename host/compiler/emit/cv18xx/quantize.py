@@ -158,12 +158,14 @@ def quantize(e: Emitter, c: Compute) -> None:
     for k in range(slots):
         sign = _dense(temp + k * parts[0].slot, parts[0], 2)
         e.tdma.fill(sign, sign.shape, LEAST_SIGN, 2)
+    e.load_late(1)
     left = Operand((1, 1, 1, PLANES), 0, e.blob(c), (16, 16, 6, 2), (e.blob(c), e.blob(c) + 16))
     waiting = None
     for k in range(out.shape[0] * len(parts)):
         image, part = k // len(parts), parts[k % len(parts)]
         place = _place(tile, out, image, part, temp + k % slots * parts[0].slot)
         _split(e, place)
+        e.load_late(1)
         if slots == 1:
             _round(e, place, left)
         elif waiting:

@@ -114,7 +114,8 @@ def _emit(
             load_weights(e, action, offsets[weights_key(action)])
         else:
             load_tile(e, action, places)
-        ends.append((commands.engines["tiu"].id, commands.engines["tdma"].id))
+        ends.append((commands.engines["tiu"].id, commands.engines["tdma"].id + len(e.late)))
+    e.load_late(len(e.late))
     _copy(e, STORE, last, saved)
     return commands, ends
 

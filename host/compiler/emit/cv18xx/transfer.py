@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ...schedule.layers import Tensor
 from ...schedule.program import Load, Region, Store, Tile
 from .compute import Emitter
 from .matrix import blocks, right_operand, rows_operand
 from .operand import Operand, operand
-from .quantize import float_operand, tile_parts
+from .quantize import FloatPart, float_operand, tile_parts
 from .tdma import IN_LOCAL, LOAD, STORE, Global
 from .weights import Segment
 
@@ -54,15 +56,23 @@ def load_tile(e: Emitter, load: Load, places: Places) -> None:
 
 
 def load_floats(e: Emitter, tile: Tile, places: Places) -> None:
-    """The parts of a tile that is quantised (boundary.py), rows that are contiguous in one."""
+    """The parts of a tile that is quantised (quantize.py), rows that are contiguous in one. All but
+    the first are put off until the next computation, so that its commands come between them if it
+    is the quantisation."""
     r = tile.region
-    for part in tile_parts(tile, e.chip.lanes):
+    e.load_late(len(e.late))
+
+    def load(part: FloatPart) -> None:
         h = r.h[0] + part.h[0], r.h[0] + part.h[1]
         source, dest = places.of(tile.tensor, Region(r.n, r.c, h, r.w)), float_operand(tile, part)
         n, c, rows, row = *r.shape[:2], h[1] - h[0], 4 * r.shape[3]
         if source.strides[2] == row and rows * row <= 0xFFFF:
             rows, row = 1, rows * row
         e.tdma.copy(LOAD, source, dest, (n, c, rows, row), dst_shape=dest.shape)
+
+    parts = tile_parts(tile, e.chip.lanes)
+    load(parts[0])
+    e.late += [partial(load, part) for part in parts[1:]]
 
 
 def merge_rows(
