@@ -62,13 +62,16 @@ def zoo_file(name: str, zoo: Path) -> Path:
     return path
 
 
-def quantised(name: str, chip: str, zoo: Path) -> tuple[Graph, Graph, float]:
+def quantised(
+    name: str, chip: str, zoo: Path, *, quant_input: bool = False
+) -> tuple[Graph, Graph, float]:
     """(Top graph, Tpu graph, CPU seconds of the lowering) with the vendor's calibration table."""
     table = read_table(SHARED / "zoo" / "vendor" / f"{name}_cali_table")
     graph = transform_graph(zoo_file(name, zoo))
     merge_pointwise.merge_missing(graph, table.keys())
     begin = time.process_time()
-    return graph, lower(graph, table, chip_named(chip)), time.process_time() - begin
+    lowered = lower(graph, table, chip_named(chip), quant_input=quant_input)
+    return graph, lowered, time.process_time() - begin
 
 
 def geometric_mean(ratios: Iterable[float]) -> float:
