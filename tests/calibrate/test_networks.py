@@ -15,8 +15,13 @@ NETWORKS = ("efficientnet_lite0", "mobilenet_v2", "squeezenet1_1", "resnet18", "
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_thresholds(network, zoo, shared_dir, vendor_dir, monkeypatch):
-    """Equal, except where two ranges are equally good to the last bits of the float sums: there the
-    vendor's threshold must be one of our histogram's, with a divergence within 1 % of the best.
+    """Equal, except where two ranges are equally good: there the vendor's threshold must be one of
+    our histogram's, with a divergence within 1 % of the best.
+
+    This is one of the 83 tensors of googlenet: ranges 45 and 48 differ by 0.06 % in divergence.
+    The vendor's library takes the same range as we do of the same histogram
+    (tests/parity/test_kl.py), but its float kernels give activations that differ by about 1e-5,
+    and noise of that size on ours turns the choice in 12 of 40 trials.
     """
     vendor = read_table(vendor_dir / f"{network}_cali_table")
     collectors: list[run.Collector] = []

@@ -1,10 +1,11 @@
-"""Fetch the vendor's three libraries for the parity tests: they are a test aid, never a part or a
+"""Fetch the vendor's libraries for the parity tests: they are a test aid, never a part or a
 need of this package.
 
 usage: python tests/parity/fetch_oracle.py [FOLDER]        (default ~/.cache/tpuforge)
 
 Downloads the public wheel `tpu_mlir` 1.30.2 (312 MB) with pip into a temporary folder, without
-installing it, and unzips the runtime, the emulator and the kernel library. A wheel that already
+installing it, and unzips the runtime, the emulator, the kernel library and the arithmetic of the
+calibration. A wheel that already
 lies in FOLDER is used instead.
 """
 
@@ -18,7 +19,7 @@ import zipfile
 from pathlib import Path
 
 REQUIREMENT = "tpu_mlir==1.30.2"
-LIBRARIES = ("libcviruntime.so", "libcvicmodel.so", "libcvikernel.so")
+LIBRARIES = ("libcviruntime.so", "libcvicmodel.so", "libcvikernel.so", "calibration_math.so")
 
 
 def fetch(folder: Path) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 
 LEVELS = 128
 _LONGEST = 131072
-_TINY = np.float32(1e-30)
+_TINY = 1e-30
 
 
 def kl_threshold(counts: np.ndarray, width: float, abs_max: float | None = None) -> float:
@@ -17,7 +17,8 @@ def kl_threshold(counts: np.ndarray, width: float, abs_max: float | None = None)
     counts: histogram of |x|, any length >= 1. For m = 1, 2, ..., i = 128 m: P = counts[:i] with the
     mass beyond added to bin i - 1, over the total; Q = counts[:i] summed in 128 groups of m bins,
     each sum spread over the non-empty bins of its group, over the sum of counts[:i]; divergence =
-    sum P (log10(P + 1e-30) - log10(Q + 1e-30)), P and Q float32.
+    sum P (log10(P + 1e-30) - log10(Q + 1e-30)); P, Q, the levels of the groups and the running sum
+    of counts are float32, the rest float64.
     """
     hist, doubled = _folded(counts)
     if not hist.any():
@@ -29,11 +30,12 @@ def kl_threshold(counts: np.ndarray, width: float, abs_max: float | None = None)
 def divergences(counts: np.ndarray) -> np.ndarray:
     """The divergence for m = 1, 2, ...; infinite where no value lies within the range."""
     hist, _ = _folded(counts)
-    inside, total = np.cumsum(hist), hist.sum()
+    exact, inside = np.cumsum(hist), np.cumsum(hist, dtype=np.float32)
+    ends = range(LEVELS - 1, hist.size, LEVELS)
     return np.array(
         [
-            _divergence(hist[: LEVELS * m], m, inside[LEVELS * m - 1], total)
-            for m in range(1, hist.size // LEVELS + 1)
+            _divergence(hist[: i + 1], m, inside[i], exact[-1] - exact[i], exact[-1])
+            for m, i in enumerate(ends, 1)
         ]
     )
 
@@ -50,15 +52,17 @@ def _folded(counts: np.ndarray) -> tuple[np.ndarray, int]:
     return hist, factor
 
 
-def _divergence(hist: np.ndarray, m: int, inside: float, total: float) -> float:
+def _divergence(hist: np.ndarray, m: int, inside: np.float32, beyond: float, total: float) -> float:
     if not inside:
         return float("inf")
-    p = (hist / total).astype(np.float32)
-    p[-1] = (hist[-1] + total - inside) / total
+    p = hist.astype(np.float32)
+    p[-1] = hist[-1] + beyond
+    p /= np.float32(total)
     groups = hist.reshape(LEVELS, m)
     filled = groups > 0
-    level = groups.sum(axis=1) / np.maximum(filled.sum(axis=1), 1) / inside
-    q = np.where(filled, level[:, None], 0).reshape(-1).astype(np.float32)
+    level = groups.sum(axis=1).astype(np.float32) / np.maximum(filled.sum(axis=1), 1)
+    level = level.astype(np.float32) / inside
+    q = np.where(filled, level[:, None], np.float32(0)).reshape(-1)
     used = p > 0
-    p, q = p[used], q[used]
-    return float(np.sum(p * (np.log10(p + _TINY) - np.log10(q + _TINY)), dtype=np.float64))
+    p, q = p[used].astype(np.float64), q[used].astype(np.float64)
+    return float(np.sum(p * (np.log10(p + _TINY) - np.log10(q + _TINY))))
