@@ -61,7 +61,7 @@ _lib: ct.CDLL | None = None
 def library() -> ct.CDLL:
     global _lib
     if _lib is None:
-        _lib = ct.CDLL(str(build()))
+        _lib = ct.CDLL(str(build(os.environ.get("TPUFORGE_SIM_FLAGS", ""))))
         _lib.tpu_sim_lmem.restype = ct.POINTER(ct.c_uint8)
         _lib.tpu_sim_kernel_name.restype = ct.c_char_p
     return _lib

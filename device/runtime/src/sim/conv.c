@@ -18,6 +18,7 @@ typedef struct {
   uint8_t *packed; /* weights of GEMM_ROWS channels, NULL: used in place */
   void *rows;
   uint32_t flip, max_bits;
+  int32_t offset; /* of inputs in units of bytes, see gemm8_offset */
   /* what a block works on */
   uint32_t n, y, oc, flat;
   channel_param chan[GEMM_ROWS];
@@ -197,7 +198,7 @@ static void load_channels(conv_state *s, uint32_t rows) {
     if (t->bf16) {
       wmax = (uint32_t)wsum > wmax ? (uint32_t)wsum : wmax;
     } else if (s->flip) {
-      c->add = (int32_t)((uint32_t)c->add - 128u * (uint32_t)wsum);
+      c->add = (int32_t)((uint32_t)c->add - (uint32_t)s->offset * (uint32_t)wsum);
     }
   }
   s->exact_f32 = t->bf16 && gemm_range_is_large(s->max_bits, wmax, (uint64_t)s->count * 4);
@@ -301,7 +302,8 @@ static void begin(conv_state *s, const exec_ctx *x, const tiu_cmd *t, uint32_t m
   s->taps = (uint32_t)t->win.kh * t->win.kw;
   s->groups = ceil_div(t->a.c, s->per_unit);
   s->count = s->taps * s->groups;
-  s->flip = s->per_unit == 4 && t->a.is_signed ? 0x80808080u : 0;
+  s->offset = s->per_unit == 4 ? gemm8_offset(s->k, t->a.is_signed) : 0;
+  s->flip = s->offset ? 0x80808080u : 0;
   for (uint32_t tap = 0, k = 0; tap < s->taps; tap++) {
     const uint64_t at = tap_offset(&s->e, &t->win, tap / t->win.kw, tap % t->win.kw);
     for (uint32_t g = 0; g < s->groups; g++) {

@@ -36,6 +36,21 @@ static int cpu_has(const kernel_set *k) {
   const uint32_t extra = 1u << 1 | 1u << 6 | 1u << 11;                /* ecx: VBMI, VBMI2, VNNI */
   return avx2 && (states & 0xE6) == 0xE6 && (b & fdqbwvl) == fdqbwvl && (c & extra) == extra;
 }
+#elif defined(__ARM_NEON)
+#include <sys/auxv.h>
+
+/* Bits of AT_HWCAP: Advanced SIMD (32-bit ARM; every aarch64 processor has it), dot products. */
+#define BIT_NEON (1ul << 12)
+#define BIT_DOTPROD (1ul << 20)
+
+static int cpu_has(const kernel_set *k) {
+  const unsigned long has = getauxval(AT_HWCAP);
+#if defined(__aarch64__)
+  return k != &kernels_neon_dot || (has & BIT_DOTPROD);
+#else
+  return k != &kernels_neon || (has & BIT_NEON);
+#endif
+}
 #else
 static int cpu_has(const kernel_set *k) { return k == &kernels_scalar; }
 #endif
@@ -43,8 +58,13 @@ static int cpu_has(const kernel_set *k) { return k == &kernels_scalar; }
 static const kernel_set *choose(void) {
   static const kernel_set *const sets[] = {
 #if defined(__x86_64__)
-      &kernels_avx512vnni,
-      &kernels_avx2,
+      &kernels_avx512vnni, &kernels_avx2,
+#endif
+#if defined(__ARM_NEON)
+#if defined(__aarch64__)
+      &kernels_neon_dot,
+#endif
+      &kernels_neon,
 #endif
       &kernels_scalar,
   };

@@ -12,8 +12,10 @@
 #define MAX_LANES 32u
 #define PAD_BYTES 256u /* readable slack behind local memory and scratch areas */
 #define DDR_START_A UINT64_C(0x100000000)
-#define SCRATCH_SHARE 32   /* a command takes that part of the program's memory if it can */
+#ifndef SCRATCH_SHARE /* a command takes that part of the program's memory if it can */
+#define SCRATCH_SHARE 32
 #define SCRATCH_LEAST 4096 /* ... bytes, at least */
+#endif
 #define SCRATCH_MOST (1u << 20)
 #define MAX_SCRATCH (UINT64_C(96) << 20) /* larger expansions use the direct (slow) loops */
 #define MAX_COMMAND_WORK (UINT64_C(1) << 33)

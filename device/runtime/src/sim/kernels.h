@@ -15,8 +15,9 @@
 #define GEMM_COLS 64
 
 /* acc[r][i] += sum over k of <w[r] unit k, b[offs[k] + i]>, r < rows, i < cols.
- * gemm8: b unsigned bytes, w signed bytes; gemm16: int16 pairs; gemm_f32: float, product exact,
- * additions truncated, in order of k (operands small enough that nothing overflows). */
+ * gemm8: b unsigned (signed_bytes: signed) bytes, w signed bytes; gemm16: int16 pairs; gemm_f32:
+ * float, product exact, additions truncated, in order of k (operands small enough that nothing
+ * overflows). */
 typedef struct {
   const uint32_t *b, *offs;
   uint32_t k, rows, cols;
@@ -48,6 +49,7 @@ typedef struct {
   void (*pack4)(uint32_t *dst, const uint8_t *const p[4], size_t n, uint32_t flip);
   void (*pack2)(uint32_t *dst, const uint8_t *p0, const uint8_t *p1, size_t n, int is_signed);
   void (*gemm8)(const gemm_job *); /* NULL: use gemm16 */
+  uint8_t signed_bytes;            /* gemm8 takes inputs as signed bytes */
   void (*gemm16)(const gemm_job *);
   void (*gemm_f32)(const gemm_job *);
   int32_t (*sum8)(const uint8_t *w, size_t n); /* sum of signed bytes */
@@ -72,6 +74,18 @@ extern const kernel_set kernels_scalar;
 extern const kernel_set kernels_avx2;
 extern const kernel_set kernels_avx512vnni;
 #endif
+#if defined(__ARM_NEON)
+extern const kernel_set kernels_neon;
+#if defined(__aarch64__)
+extern const kernel_set kernels_neon_dot;
+#endif
+#endif
+
+/* Bytes of the other signedness go into gemm8 with their top bits flipped: by how much that moves
+ * them, 0 if they go as they are. */
+static inline int32_t gemm8_offset(const kernel_set *k, int is_signed) {
+  return !is_signed == !k->signed_bytes ? 0 : is_signed ? 128 : -128;
+}
 
 /* The set in use, chosen once per process. */
 const kernel_set *kernels_get(void);

@@ -13,7 +13,8 @@ typedef struct {
   uint32_t per_unit, inner, count, flip, max_right, max_left;
   uint32_t width, first, cols; /* columns at a time; those at work */
   uint32_t *units, *offs;
-  uint8_t *left; /* GEMM_ROWS rows of `count` units */
+  uint8_t *left;  /* GEMM_ROWS rows of `count` units */
+  int32_t offset; /* of bytes on the right, see gemm8_offset */
   int32_t add[GEMM_ROWS];
 } matrix_state;
 
@@ -84,7 +85,7 @@ static void pack_left_row(matrix_state *s, uint32_t r, uint32_t to) {
       }
     }
   }
-  s->add[to] = s->flip ? (int32_t)(0u - 128u * (uint32_t)sum) : 0;
+  s->add[to] = (int32_t)(0u - (uint32_t)s->offset * (uint32_t)sum);
 }
 
 /* `count` columns from column w of channel c on. */
@@ -247,7 +248,8 @@ void exec_matrix(const exec_ctx *x, const tiu_cmd *t) {
   layout(t, s.per_unit, x->scratch_size, &s, x->scratch);
   s.inner = t->b.n;
   s.count = ceil_div(s.inner, s.per_unit);
-  s.flip = s.per_unit == 4 && t->b.is_signed ? 0x80808080u : 0;
+  s.offset = s.per_unit == 4 ? gemm8_offset(s.k, t->b.is_signed) : 0;
+  s.flip = s.offset ? 0x80808080u : 0;
   for (uint32_t k = 0; k < s.count; k++) {
     s.offs[k] = k * s.width;
   }

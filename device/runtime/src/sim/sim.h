@@ -52,7 +52,7 @@ int tpu_sim_run(tpu_sim *sim, const tpu_program *prog, const tpu_region regions[
 /* Local memory (lane-major, contiguous): for tests and tracing. */
 uint8_t *tpu_sim_lmem(tpu_sim *sim, size_t *size);
 
-/* Name of the kernel set in use: "scalar", "avx2", "avx512vnni", "neon"
+/* Name of the kernel set in use: "scalar", "avx2", "avx512vnni", "neon", "neon-dot"
  * (environment TPU_SIM_KERNEL forces one). */
 const char *tpu_sim_kernel_name(void);
 
