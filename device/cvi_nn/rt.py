@@ -3,29 +3,57 @@
 import os
 import weakref
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvi_nn._cviruntime_cffi import ffi
-from cvi_nn._lib import load
+from cvi_nn._lib import Library, load
 from cvi_nn.errors import ClosedError, CviError
 
 
 class Context:
-    """A runtime context. Vendor libraries on a host need SET_CHIP_NAME in the environment."""
+    """A runtime context. Vendor libraries on a host need SET_CHIP_NAME in the environment.
+
+    `close` (or the end of a `with` block) gives it back when the last memory of it is gone, too.
+    """
 
     def __init__(self, library: str | os.PathLike[str] | None = None) -> None:
         self.lib = load(library)
         out = ffi.new("CVI_RT_HANDLE *")
         self.lib.check("CVI_RT_Init", self.lib.c.CVI_RT_Init(out))
-        self.raw = out[0]
-        self._finalizer = weakref.finalize(self, self.lib.c.CVI_RT_DeInit, self.raw)
+        self._owner: list[_Context] = [_Context(self.lib, out[0])]
+
+    def _context(self) -> "_Context":
+        if not self._owner:
+            raise ClosedError("the context is closed")
+        return self._owner[0]
+
+    @property
+    def raw(self) -> Any:
+        """The CVI_RT_HANDLE."""
+        return self._context().raw
 
     def alloc(self, size: int) -> "DeviceMemory":
         """New device memory of `size` bytes."""
         return DeviceMemory(self, size)
+
+    def close(self) -> None:
+        """No further calls; memory that exists stays valid."""
+        self._owner.clear()
+
+    def __enter__(self) -> "Context":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def run(self, stream: bytes, bases: "Sequence[DeviceMemory | int | None]") -> None:
         """Execute a command stream with up to eight base registers (None: 0)."""
@@ -48,11 +76,11 @@ class DeviceMemory:
     """Memory that both the CPU and the TPU can address; freed with the last view of it."""
 
     def __init__(self, context: Context, size: int) -> None:
-        lib = context.lib
-        raw = lib.c.CVI_RT_MemAlloc(context.raw, size)
+        owner, lib = context._context(), context.lib
+        raw = lib.c.CVI_RT_MemAlloc(owner.raw, size)
         if raw == ffi.NULL:
             raise CviError("CVI_RT_MemAlloc", -1065910260, lib.last_error())
-        self._owner: list[_Memory] = [_Memory(context, raw)]
+        self._owner: list[_Memory] = [_Memory(owner, raw)]
         self.size = size
 
     def _memory(self) -> "_Memory":
@@ -89,11 +117,31 @@ class DeviceMemory:
         """Free the memory when the last view is gone."""
         self._owner.clear()
 
+    def __enter__(self) -> "DeviceMemory":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Context:
+    """Owns a CVI_RT_HANDLE."""
+
+    def __init__(self, lib: Library, raw: Any) -> None:
+        self.lib = lib
+        self.raw = raw
+        weakref.finalize(self, lib.c.CVI_RT_DeInit, raw)
+
 
 class _Memory:
     """Owns a CVI_RT_MEM."""
 
-    def __init__(self, context: Context, raw: Any) -> None:
+    def __init__(self, context: _Context, raw: Any) -> None:
         self.context = context
         self.raw = raw
         weakref.finalize(self, context.lib.c.CVI_RT_MemFree, context.raw, raw)

@@ -286,6 +286,41 @@ def test_context_runs_bare_commands():
     assert error.value.name == "DATA_ERR"
 
 
+def test_contexts_and_memory_in_with_blocks():
+    """What is closed refuses; what still is in use lives on."""
+    with cvi_nn.Context() as context, context.alloc(64) as memory:
+        view = memory.view(np.int8)
+        view[:] = DATA.ravel()
+        other = context.alloc(64)
+        place = memory.paddr
+        assert place
+    for call in (
+        lambda: context.alloc(1),
+        lambda: context.run(b"", []),
+        lambda: context.raw,
+        lambda: memory.paddr,
+        memory.view,
+        memory.flush,
+        memory.invalidate,
+    ):
+        with pytest.raises(cvi_nn.ClosedError):
+            call()
+    del context, memory
+    gc.collect()
+    assert (view == DATA.ravel()).all()
+    view[:] = 1
+    other.view()[:] = 2
+    other.flush()
+    context, memory = cvi_nn.Context(), None
+    assert all(context.alloc(64).paddr != place for _ in range(3))  # the view keeps it
+    del view
+    gc.collect()
+    assert (other.view() == 2).all()
+    other.close()
+    context.close()
+    context.close()
+
+
 def test_quantize_and_bf16_helpers():
     model = cvi_nn.Model(b.tiny().write())
     x = np.array([0.5, -0.5, 1.5, 200, -200, 2.4], np.float32)

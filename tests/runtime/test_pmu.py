@@ -138,6 +138,19 @@ def test_every_routine_is_summed_up(
     assert weights == {r["layer"] for r in layers if float(r["load_weight%"]) > 0}
 
 
+def test_model_runner(
+    execute: Callable, c_program: Callable[..., Path], vendor_dir: Path, tmp_path: Path
+) -> None:
+    """-p asks for the counters; every run prints them."""
+    runner = c_program("runner")
+    words = ["-m", vendor_dir / "tiny_resnet_cv181x.cvimodel", "-c", "3"]
+    script = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
+    done = execute("cv181x", script, runner, *words, "-p")
+    assert done.stderr.count(" inference total info ") == 3
+    assert "CVI_NN_Forward succeeded" in done.stdout
+    assert execute("cv181x", script, runner, *words).stderr == ""
+
+
 def test_command_buffers(execute: Callable) -> None:
     """A copy inside DDR has two records and is counted once; ParsePmuBuf gives the buffer."""
     done = execute("cv181x", BARE)
