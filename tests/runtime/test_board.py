@@ -405,3 +405,19 @@ def test_api_tests_on_the_board_backend(c_program: Callable[..., Path], tmp_path
     reports = (tmp_path / "report").read_text().splitlines()
     counts = dict(zip(*[iter(max(reports, key=len).split())] * 2, strict=True))
     assert int(counts["jobs"]) > 40 and counts["violations"] == "0", reports
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_kernels_on_the_board_backend(c_program: Callable[..., Path], tmp_path: Path, chip: str):
+    """The ready-made kernels, with every cache rule enforced."""
+    words = ["-q", "-p", "no:cacheprovider", "-m", "not parity", "-k", f"exact_product and {chip}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words, TESTS / "runtime" / "test_kernels.py"],
+        env=preloaded(c_program("fake_tpu"), f"chip={chip};evict", tmp_path / "report"),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout[-3000:]
+    assert "violations 0" in max((tmp_path / "report").read_text().splitlines(), key=len)

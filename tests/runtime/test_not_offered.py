@@ -1,5 +1,5 @@
 """Functions that exist so that programs link, and answer UNSUPPORT with a reason (docs/runtime.md):
-the secure path, command building through cvikernel, ready-made kernels; counters on the simulator.
+the secure path, command building through cvikernel, a ready-made kernel; counters on the simulator.
 """
 
 import ctypes
@@ -19,12 +19,9 @@ CODES = {
     "CVI_RT_Submit": "no kernel handles",
     "CVI_RT_SubmitAsync": "no kernel handles",
     "CVI_RT_WaitForAsync": "no kernel handles",
-    "CVI_NN_RunKernelFunc": "not offered",
-    "CVI_NN_DestroyKernelFunc": "not offered",
 }
 HANDLES = {
     "CVI_RT_RegisterKernel": "LoadCmdbuf",
-    "CVI_NN_PrepareMatrixMulKernelFunc": "not offered",
     "CVI_NN_PrepareGrayImageLightKernelFunc": "not offered",
 }
 

@@ -5,6 +5,7 @@
 
 #include "handle.h"
 #include "memory.h"
+#include "soc/device.h"
 #include "stream.h"
 
 enum { CHIPS = 4 };
@@ -114,17 +115,14 @@ CVI_RC CVI_RT_LoadCmdbuf(CVI_RT_HANDLE rt_handle, uint8_t *cmdbuf, uint64_t sz,
   return load_stream(chip, cmdbuf, (size_t)sz, gaddr_base0, gaddr_base1, enable_pmu, cmdbuf_mem);
 }
 
-/* The chip a dma buffer is for: its header only tells cv183x from the others; which of those is in
- * the environment variable SET_CHIP_NAME, as for the vendor's library (default cv181x). */
+/* The chip a dma buffer is for: its header only tells cv183x from the others; which of those is the
+ * board's, or in the environment variable SET_CHIP_NAME, as for the vendor's library. */
 static const char *dmabuf_chip(const uint8_t *bytes, size_t size) {
   if (size >= 4 && bytes[2] == 0x35 && bytes[3] == 0x18) {
     return "cv183x";
   }
-  const char *named = getenv("SET_CHIP_NAME");
-  if (named && stream_magic(named) && strcmp(named, "cv183x") != 0) {
-    return stream_chip(stream_magic(named));
-  }
-  return "cv181x";
+  const char *chip = soc_default_chip();
+  return strcmp(chip, "cv183x") == 0 ? "cv181x" : chip;
 }
 
 static CVI_RC load_dmabuf_bytes(const uint8_t *bytes, size_t size, uint64_t base0, uint64_t base1,

@@ -38,7 +38,7 @@ static slot *find(rt_handle_type type, void *handle) {
 }
 
 static const char *type_name(rt_handle_type type) {
-  static const char *const names[] = {"?", "model", "context", "memory", "task"};
+  static const char *const names[] = {"?", "model", "context", "memory", "task", "kernel"};
   return names[type];
 }
 

@@ -5,7 +5,7 @@
 
 #include "rt.h"
 
-typedef enum { RT_H_MODEL = 1, RT_H_CONTEXT, RT_H_MEM, RT_H_TASK } rt_handle_type;
+typedef enum { RT_H_MODEL = 1, RT_H_CONTEXT, RT_H_MEM, RT_H_TASK, RT_H_KERNEL } rt_handle_type;
 
 /* A new handle for `obj`; NULL when out of memory. */
 void *rt_handle_new(rt_handle_type type, void *obj);

@@ -1,5 +1,5 @@
 /* Functions that exist so that programs link, but that this library does not offer:
- * the secure path of cv183x, command building through cvikernel, ready-made kernels. */
+ * the secure path of cv183x, command building through cvikernel, one ready-made kernel. */
 #include "cviruntime_extra.h"
 #include "rt.h"
 
@@ -46,26 +46,9 @@ CVI_RC CVI_RT_WaitForAsync(CVI_RT_KHANDLE rt_khandle) {
   return rt_fail(CVI_RC_UNSUPPORT, "WaitForAsync: no kernel handles in this library");
 }
 
-CVI_KFUNC_HANDLE CVI_NN_PrepareMatrixMulKernelFunc(CVI_RT_HANDLE ctx, CVI_FMT fmt, uint32_t m,
-                                                   uint32_t k, uint32_t n) {
-  (void)ctx, (void)fmt, (void)m, (void)k, (void)n;
-  rt_fail(CVI_RC_UNSUPPORT, "PrepareMatrixMulKernelFunc is not offered");
-  return NULL;
-}
-
 CVI_KFUNC_HANDLE CVI_NN_PrepareGrayImageLightKernelFunc(CVI_RT_HANDLE ctx, uint32_t ih, uint32_t iw,
                                                         uint32_t kernel) {
   (void)ctx, (void)ih, (void)iw, (void)kernel;
   rt_fail(CVI_RC_UNSUPPORT, "PrepareGrayImageLightKernelFunc is not offered");
   return NULL;
-}
-
-CVI_RC CVI_NN_RunKernelFunc(CVI_KFUNC_HANDLE kfun, int32_t mem_num, ...) {
-  (void)kfun, (void)mem_num;
-  return rt_fail(CVI_RC_UNSUPPORT, "RunKernelFunc is not offered");
-}
-
-CVI_RC CVI_NN_DestroyKernelFunc(CVI_KFUNC_HANDLE kfun) {
-  (void)kfun;
-  return rt_fail(CVI_RC_UNSUPPORT, "DestroyKernelFunc is not offered");
 }

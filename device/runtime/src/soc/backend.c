@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "model/stream.h"
 #include "pmu.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -22,6 +23,14 @@ static void choose(void) {
   if (!chosen->code_counters && pmu_wanted()) {
     rt_log(RT_LOG_WARNING, "TPU_ENABLE_PMU: the %s has no performance counters", chosen->name);
   }
+}
+
+const char *soc_default_chip(void) {
+  const char *here = soc_chip(), *named = getenv("SET_CHIP_NAME");
+  if (*here) {
+    return here;
+  }
+  return named && stream_magic(named) ? stream_chip(stream_magic(named)) : "cv181x";
 }
 
 const rt_backend *rt_backend_get(void) {

@@ -11,6 +11,9 @@ bool soc_present(void);
 /* "cv181x" and so on, from TPU_CHIP or the device tree; "" if neither says. */
 const char *soc_chip(void);
 
+/* The chip for what does not name one: soc_chip, SET_CHIP_NAME, or cv181x. */
+const char *soc_default_chip(void);
+
 /* Contiguous memory, zero and flushed: fills vaddr, paddr, ddr and fd. NOMEM: the heap is full. */
 CVI_RC soc_alloc(rt_block *block);
 void soc_free(rt_block *block);
