@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,6 @@ IGNORED_VALUES = (
     "--compress_mode", "--iomem_set", "--addr_mode", "--same_addr", "--layer_group_config",
     "--q_group_size", "--trunc_final", "--gen_test_input", "--gen_test_seed", "--gelu_mode",
     "--time_fixed_subnet", "--subnet_params", "--global_op_types", "--fazzy_match", "--ip", "--pwd",
-    "--model_version",
 )  # fmt: skip
 LATER_FLAGS = ("--quant_output_bf16", "--expose_bf16_inputs")
 TYPES = ("AUTO", "FP32", "INT8", "BF16", "SAME")
@@ -72,6 +72,7 @@ def parser() -> common.Parser:
         p.add_argument(
             option, type=str.upper, choices=TYPES, default="AUTO", help="old command line"
         )
+    p.add_argument("--model_version", type=_version, metavar="1.4", help="version in the file")
     p.add_argument("--num_device", type=int, default=1, help=argparse.SUPPRESS)
     p.add_argument("--num_core", type=int, default=1, help=argparse.SUPPRESS)
     p.add_argument("--custom_op_plugin", default="", help=argparse.SUPPRESS)
@@ -95,6 +96,17 @@ def parser() -> common.Parser:
         p.add_argument(option, help=argparse.SUPPRESS)
     common.add_common_options(p)
     return p
+
+
+def _version(text: str) -> tuple[int, int, int] | None:
+    """`latest`, 1.4 or 1.4.0; files of versions 1.2 to 1.4 differ in this number only
+    (formats/cvimodel.md section 17)."""
+    if text == "latest":
+        return None
+    found = re.fullmatch(r"1\.([234])(?:\.(\d{1,2}))?", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not latest, 1.2, 1.3 or 1.4")
+    return 1, int(found[1]), int(found[2] or 0)
 
 
 def _main(argv: list[str]) -> int:
@@ -139,6 +151,7 @@ def _deploy(options: argparse.Namespace, graph: Graph, old: bool) -> None:
         opt=options.opt,
         merge_weight=options.merge_weight,
         compress_weight=options.compress_weight,
+        model_version=options.model_version,
         test_input=inputs,
         test_reference=options.test_reference,
         tolerance=options.tolerance,

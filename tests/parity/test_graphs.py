@@ -52,6 +52,8 @@ def test_several_streams(vendor: Runner, chip: str) -> None:
     for number in range(6):
         graph = random_graph(f"streams-{number}", chip_named(chip), layers=6)
         with local_memory(8192 if number % 2 else None):
-            result = check(graph, chip_named(chip), simulate, vendor, max_commands=40)
+            result = check(
+                graph, chip_named(chip), simulate, vendor, opt=number % 3, max_commands=30
+            )
         cut += len(result.streams) - 1
-    assert cut >= 3
+    assert cut >= 2

@@ -136,6 +136,17 @@ def test_types_of_the_boundary(
         assert [str(t.dtype) for t in (*model.inputs, *model.outputs)] == dtypes
 
 
+def test_version_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = [*NEW, "--chip", "cv181x", "--model", "net.cvimodel", "--model_version"]
+    for word, version in (("1.2", (1, 2, 0)), ("latest", (1, 4, 0))):
+        assert call(capsys, model_deploy.main, *argv, word)[0] == 0
+        assert cvimodel.load("net.cvimodel").version == version
+        with cvi_nn.Model("net.cvimodel") as model:
+            assert model.version == version[:2]
+    code, _, err = call(capsys, model_deploy.main, *argv, "2.0")
+    assert code == 2 and "is not latest, 1.2, 1.3 or 1.4" in err
+
+
 def test_runner_gives_the_same_for_graph_and_file(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = call(
         capsys, model_deploy.main, *NEW, "--chip", "cv181x", "--model", "net.cvimodel"

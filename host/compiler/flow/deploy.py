@@ -41,6 +41,7 @@ def deploy(
     opt: int = 2,
     merge_weight: bool = False,
     compress_weight: bool = True,
+    model_version: tuple[int, int, int] | None = None,
     test_input: Sequence[Source] | None = None,
     test_reference: PathLike | Mapping[str, np.ndarray] | None = None,
     tolerance: Sequence[float] | None = None,
@@ -61,7 +62,8 @@ def deploy(
     of 1x1 convolutions whose tensor between the table lacks are merged in `graph`, so that the
     vendor's tables work. merge_weight: constants that the map
     beside the model names keep their places, so that both files can be merged; compress_weight:
-    store constants as compressed streams where that is shorter.
+    store constants as compressed streams where that is shorter; model_version: written into the
+    file instead of the current one.
 
     Raises UserInputError (also: a comparison that misses its tolerance; the first bad layer is
     named), OptionError, UnsupportedError, DoesNotFitError.
@@ -108,6 +110,8 @@ def deploy(
     with console.step("schedule and emit"):
         known = _weight_map(path.parent / "_weight_map.csv") if merge_weight else None
         result.compiled = _compile(tpu, target, opt, known, compress_weight)
+        if model_version is not None:
+            result.compiled.model.version = model_version
     _write_files(result, prefix, console)
     if checks is not None:
         check_simulated(result, checks, prefix, keep, console)
