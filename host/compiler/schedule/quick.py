@@ -77,6 +77,7 @@ class Quick:
                 b = (hi[o] - 1) * w.strides[axis] - w.pads[axis] + w.extent[axis]
                 for i in self.ins[k]:
                     size = self.tensors[i].shape[2 + axis]
+                    b = size if size - w.strides[axis] < b else b
                     a1, b1 = min(max(a, 0), size - 1), max(min(b, size), 1)
                     lo[i], hi[i] = (a1, b1) if hi[i] < 0 else (min(lo[i], a1), max(hi[i], b1))
             self.axis_cache[key] = [h - low for low, h in zip(lo, hi, strict=True)]

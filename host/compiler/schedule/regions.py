@@ -15,9 +15,13 @@ def split(size: int, parts: int, index: int) -> Interval:
 
 def needed(layer: Layer, out: Interval, axis: int) -> Interval:
     """Rows (axis 0) or columns (axis 1) of the input behind the output interval, clipped to the
-    map: at least one, also when all windows lie in the padding."""
+    map: at least one, also when all windows lie in the padding. What lies behind the last window is
+    taken along where it is less than a stride: it changes no result, and whole rows and maps are
+    read and packed without another copy."""
     size = layer.inputs[0].shape[2 + axis]
     first, last = reach(layer, out, axis)
+    if size - layer.window.strides[axis] < last:
+        last = size
     return min(max(first, 0), size - 1), max(min(last, size), 1)
 
 
