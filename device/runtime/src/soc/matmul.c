@@ -28,6 +28,12 @@ enum {
 
 _Static_assert(SUM_AT + 4 * ROWS * WIDTH <= LANE_BYTES, "local memory");
 
+/* Where a field lies in the words of both generations. */
+typedef struct {
+  uint16_t low[2];
+  uint8_t width[2];
+} place;
+
 #define X(name, low_a, width_a, low_b, width_b)                                                    \
   A_##name = low_a, AW_##name = width_a, B_##name = low_b, BW_##name = width_b,
 enum { CV_TIU_FIELDS(X) };
@@ -35,6 +41,14 @@ enum { CV_TIU_FIELDS(X) };
 #define X(name, low, width) T_##name = low, TW_##name = width,
 enum { CV_TDMA_FIELDS(X) };
 #undef X
+#define TIU(name)                                                                                  \
+  {                                                                                                \
+    {A_##name, B_##name}, { AW_##name, BW_##name }                                                 \
+  }
+#define TDMA(name)                                                                                 \
+  {                                                                                                \
+    {T_##name, T_##name}, { TW_##name, TW_##name }                                                 \
+  }
 
 typedef struct {
   const char *chip;
@@ -53,18 +67,16 @@ static uint32_t up(uint32_t x, uint32_t unit) { return (x + unit - 1) / unit; }
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-static void put(uint32_t *words, unsigned low, unsigned width, uint64_t value) {
-  for (unsigned i = 0; i < width; i++) {
-    uint32_t bit = UINT32_C(1) << (low + i) % 32;
-    words[(low + i) / 32] &= ~bit;
-    words[(low + i) / 32] |= value >> i & 1 ? bit : 0;
+/* Set fields that are 0. */
+static void put(const emitter *e, uint32_t *words, const place *places, const uint32_t *values,
+                size_t count) {
+  for (size_t f = 0; f < count; f++) {
+    uint32_t low = places[f].low[!e->gen_a], width = places[f].width[!e->gen_a];
+    for (uint32_t i = 0; i < width; i++) {
+      words[(low + i) / 32] |= (values[f] >> i & 1) << (low + i) % 32;
+    }
   }
 }
-
-#define TIU(name, value)                                                                           \
-  put(w, e->gen_a ? (unsigned)A_##name : (unsigned)B_##name,                                       \
-      e->gen_a ? (unsigned)AW_##name : (unsigned)BW_##name, (uint64_t)(value))
-#define TDMA(name, value) put(w, T_##name, TW_##name, (uint64_t)(value))
 
 static void send(emitter *e, const uint32_t *words, uint8_t size, uint8_t engine) {
   memcpy(e->at, (uint8_t[8]){stream_magic(e->chip), size, engine}, 8);
@@ -76,113 +88,139 @@ static void send(emitter *e, const uint32_t *words, uint8_t size, uint8_t engine
 
 /* ---- TDMA ---- */
 
-typedef struct {
-  uint32_t address, n_stride, c_stride, h_stride;
-} side;
+/* The fields that differ between transfers, in the order of `transfer`. */
+static const place transfer_places[] = {
+    TDMA(trans_dir),
+    TDMA(sys_dtype),
+    TDMA(src_base_reg_sel),
+    TDMA(dst_base_reg_sel),
+    TDMA(src_base_addr_high),
+    TDMA(dst_base_addr_high),
+    TDMA(src_base_addr_low),
+    TDMA(src_n_stride),
+    TDMA(src_c_stride_low),
+    TDMA(src_h_stride),
+    TDMA(dst_base_addr_low),
+    TDMA(dst_n_stride),
+    TDMA(dst_c_stride_low),
+    TDMA(dst_h_stride),
+    TDMA(src_n),
+    TDMA(src_c),
+    TDMA(src_h),
+    TDMA(src_w),
+    TDMA(dst_c),
+    TDMA(dst_h),
+    TDMA(dst_w),
+    TDMA(vld),
+    TDMA(bar_en),
+    TDMA(src_fmt),
+    TDMA(dst_fmt),
+    TDMA(cmd_id),
+    TDMA(wait_id_tpu),
+};
 
-static void start(emitter *e, uint32_t *w, uint32_t direction, side src, side dst) {
-  TDMA(vld, 1);
-  TDMA(bar_en, 1);
-  TDMA(trans_dir, direction);
-  TDMA(cmd_id, ++e->tdma);
-  TDMA(wait_id_tpu, e->tiu);
-  TDMA(src_fmt, 1);
-  TDMA(dst_fmt, 1);
-  TDMA(src_base_addr_low, src.address);
-  TDMA(src_n_stride, src.n_stride);
-  TDMA(src_c_stride_low, src.c_stride);
-  TDMA(src_h_stride, src.h_stride);
-  TDMA(dst_base_addr_low, dst.address);
-  TDMA(dst_n_stride, dst.n_stride);
-  TDMA(dst_c_stride_low, dst.c_stride);
-  TDMA(dst_h_stride, dst.h_stride);
+typedef struct {
+  uint32_t direction, matrix;
+  uint32_t src_base, dst_base, src_high, dst_high;
+  uint32_t src, src_n_stride, src_c_stride, src_h_stride;
+  uint32_t dst, dst_n_stride, dst_c_stride, dst_h_stride;
+  uint32_t src_shape[4], dst_shape[3];
+  uint32_t ones[4], id, wait;
+} transfer;
+
+_Static_assert(sizeof(transfer) == 4 * sizeof(transfer_places) / sizeof(place), "one place each");
+
+static void send_transfer(emitter *e, transfer t) {
+  uint32_t words[TDMA_BYTES / 4] = {0};
+  for (int i = 0; i < 4; i++) {
+    t.ones[i] = 1;
+  }
+  t.id = ++e->tdma;
+  t.wait = e->tiu;
+  put(e, words, transfer_places, (const uint32_t *)&t, sizeof(t) / 4);
+  send(e, words, TDMA_BYTES, 2);
 }
 
 /* rows x columns bytes, row_bytes apart in DDR, as a matrix at `local`. */
-static void load(emitter *e, unsigned base, uint32_t address, uint32_t row_bytes, uint32_t rows,
+static void load(emitter *e, uint32_t base, uint32_t address, uint32_t row_bytes, uint32_t rows,
                  uint32_t columns, uint32_t local, uint32_t row_stride) {
-  uint32_t w[TDMA_BYTES / 4] = {0};
-  start(e, w, 0, (side){address, 1, row_bytes, 1}, (side){local, row_stride, WIDTH, WIDTH});
-  TDMA(sys_dtype, 1);
-  TDMA(src_base_reg_sel, base);
-  TDMA(src_base_addr_high, e->gen_a); /* where its DDR begins */
-  TDMA(src_n, rows);
-  TDMA(src_c, rows);
-  TDMA(src_h, 1);
-  TDMA(src_w, columns);
-  TDMA(dst_c, up(columns, WIDTH));
-  TDMA(dst_h, 1);
-  TDMA(dst_w, WIDTH);
-  send(e, w, TDMA_BYTES, 2);
+  send_transfer(e, (transfer){.matrix = 1,
+                              .src_base = base,
+                              .src_high = e->gen_a, /* where its DDR begins */
+                              .src = address,
+                              .src_n_stride = 1,
+                              .src_c_stride = row_bytes,
+                              .src_h_stride = 1,
+                              .dst = local,
+                              .dst_n_stride = row_stride,
+                              .dst_c_stride = WIDTH,
+                              .dst_h_stride = WIDTH,
+                              .src_shape = {rows, rows, 1, columns},
+                              .dst_shape = {up(columns, WIDTH), 1, WIDTH}});
 }
 
 /* One plane: `channels` of `width` columns from channel `first`, to every fourth byte of Y. */
 static void store(emitter *e, const tile *t, uint32_t plane, uint32_t first, uint32_t channels,
                   uint32_t width) {
-  uint32_t w[TDMA_BYTES / 4] = {0};
-  uint32_t local = first * LANE_BYTES + SUM_AT + plane * t->rows * WIDTH;
-  uint32_t address = (t->i * e->n + t->j + first * WIDTH) * 4 + plane;
-  start(e, w, 1, (side){local, WIDTH, WIDTH, WIDTH}, (side){address, e->n * 4, WIDTH * 4, 4});
-  TDMA(dst_base_reg_sel, RESULT_BASE);
-  TDMA(dst_base_addr_high, e->gen_a);
-  TDMA(src_n, t->rows);
-  TDMA(src_c, channels);
-  TDMA(src_h, 1);
-  TDMA(src_w, width);
-  TDMA(dst_c, channels);
-  TDMA(dst_h, width);
-  TDMA(dst_w, 1);
-  send(e, w, TDMA_BYTES, 2);
+  send_transfer(e, (transfer){.direction = 1,
+                              .dst_base = RESULT_BASE,
+                              .dst_high = e->gen_a,
+                              .src = first * LANE_BYTES + SUM_AT + plane * t->rows * WIDTH,
+                              .src_n_stride = WIDTH,
+                              .src_c_stride = WIDTH,
+                              .src_h_stride = WIDTH,
+                              .dst = (t->i * e->n + t->j + first * WIDTH) * 4 + plane,
+                              .dst_n_stride = e->n * 4,
+                              .dst_c_stride = WIDTH * 4,
+                              .dst_h_stride = 4,
+                              .src_shape = {t->rows, channels, 1, width},
+                              .dst_shape = {channels, width, 1}});
 }
 
 /* ---- TIU ---- */
 
+/* The fields of the product, in the order of the values in `multiply`. */
+static const place product_places[] = {
+    /* always 1 */
+    TIU(cmd_en), TIU(cmd_id_en), TIU(opt_rshift_typ), TIU(opt_opd2_sign), TIU(opt_res0_seg),
+    TIU(opt_opd0_seg), TIU(opt_opd1_seg), TIU(conv_op_x_str), TIU(conv_op_y_str), TIU(res0_h),
+    TIU(opd0_h), TIU(opd1_h), TIU(opd2_h), TIU(opd2_n),
+    /* signed? */
+    TIU(opt_shift_typ), TIU(opt_res0_sign), TIU(opt_opd0_sign), TIU(opt_opd1_sign),
+    /* channels of the result, WIDTH, rows */
+    TIU(res0_c), TIU(opd1_c), TIU(opd2_c), TIU(res0_w), TIU(opd0_w), TIU(opd2_w), TIU(res0_n),
+    TIU(opd0_n),
+    /* the others */
+    TIU(cmd_id_tpu), TIU(cmd_id_gdma), TIU(tsk_typ), TIU(tsk_opd_num), TIU(ps32_md),
+    TIU(res0_b_str), TIU(res0_addr), TIU(opd0_c), TIU(opd0_addr), TIU(opd1_n), TIU(opd1_w)};
+
+enum { ONES = 14, SIGNS = 4, SPREADS = 3, WIDTHS = 3, HEIGHTS = 2, OTHERS = 11 };
+
+_Static_assert(sizeof(product_places) / sizeof(place) ==
+                   ONES + SIGNS + SPREADS + WIDTHS + HEIGHTS + OTHERS,
+               "one value each");
+
 /* sums (+)= left [rows, depth] * right [depth, columns] */
 static void multiply(emitter *e, const tile *t, uint32_t depth, bool first) {
-  static const uint32_t reserved[] = {1, 2, 3, 4, 5, 6}; /* generation B: numbers of the beats */
-  uint32_t w[TIU_BYTES / 4] = {0}, left = up(depth, WIDTH), right = up(t->columns, WIDTH);
-  for (unsigned i = 0; i < 6 && !e->gen_a; i++) {
-    put(w, 128 * (i + 1) + 124, 4, reserved[i]);
+  const uint32_t left = up(depth, WIDTH), right = up(t->columns, WIDTH);
+  const uint32_t repeated[][2] = {
+      {ONES, 1}, {SIGNS, e->is_signed}, {SPREADS, right}, {WIDTHS, WIDTH}, {HEIGHTS, t->rows}};
+  const uint32_t last = depth - WIDTH * (left - 1); /* columns in the last channel of left */
+  const uint32_t others[OTHERS] = {
+      ++e->tiu, e->tdma, 2, 2, first ? 2 : 3, t->rows * WIDTH, SUM_AT, left, LEFT_AT, depth, last};
+  uint32_t values[sizeof(product_places) / sizeof(place)], *at = values;
+  for (size_t group = 0; group < sizeof(repeated) / sizeof(repeated[0]); group++) {
+    for (uint32_t i = 0; i < repeated[group][0]; i++) {
+      *at++ = repeated[group][1];
+    }
   }
-  TIU(cmd_en, 1);
-  TIU(cmd_id_en, 1);
-  TIU(cmd_id_tpu, ++e->tiu);
-  TIU(cmd_id_gdma, e->tdma);
-  TIU(tsk_typ, 2);
-  TIU(tsk_opd_num, 2);
-  TIU(opt_rshift_typ, 1);
-  TIU(opt_shift_typ, e->is_signed);
-  TIU(opt_res0_sign, e->is_signed);
-  TIU(opt_opd0_sign, e->is_signed);
-  TIU(opt_opd1_sign, e->is_signed);
-  TIU(opt_opd2_sign, 1);
-  TIU(opt_res0_seg, 1);
-  TIU(opt_opd0_seg, 1);
-  TIU(opt_opd1_seg, 1);
-  TIU(ps32_md, first ? 2 : 3);
-  TIU(res0_n, t->rows);
-  TIU(res0_c, right);
-  TIU(res0_h, 1);
-  TIU(res0_w, WIDTH);
-  TIU(res0_b_str, t->rows * WIDTH);
-  TIU(res0_addr, SUM_AT);
-  TIU(opd0_n, t->rows);
-  TIU(opd0_c, left);
-  TIU(opd0_h, 1);
-  TIU(opd0_w, WIDTH);
-  TIU(opd0_addr, LEFT_AT);
-  TIU(opd1_n, depth);
-  TIU(opd1_c, right);
-  TIU(opd1_h, 1);
-  TIU(opd1_w, depth - WIDTH * (left - 1)); /* columns in the last channel of left */
-  TIU(opd1_addr, RIGHT_AT);
-  TIU(opd2_n, 1);
-  TIU(opd2_c, right);
-  TIU(opd2_h, 1);
-  TIU(opd2_w, WIDTH);
-  TIU(conv_op_x_str, 1);
-  TIU(conv_op_y_str, 1);
-  send(e, w, TIU_BYTES, 0);
+  memcpy(at, others, sizeof(others));
+  uint32_t words[TIU_BYTES / 4] = {0};
+  for (uint32_t beat = 1; beat < 7 && !e->gen_a; beat++) { /* their numbers in generation B */
+    words[4 * beat + 3] = beat << 28;
+  }
+  put(e, words, product_places, values, sizeof(values) / 4);
+  send(e, words, TIU_BYTES, 0);
 }
 
 static void emit_tile(emitter *e, const tile *t) {
