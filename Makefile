@@ -28,8 +28,7 @@ test: $(VENV)/.stamp-test ## the fast tests (seconds to a few minutes)
 test-model: $(VENV)/.stamp-test ## tests on whole networks
 	$(PYTEST) -m "model and not parity and not board"
 
-test-board: $(VENV)/.stamp-test ## tests on the virtual board (qemu) or a real one
-	$(RUN) -m pip install -q --disable-pip-version-check '.[evb]'
+test-board: $(VENV)/.stamp-evb ## tests on the virtual board (qemu)
 	$(PYTEST) -m "board"
 
 test-parity: $(VENV)/.stamp-test ## tests against the vendor's libraries (skipped without them)
@@ -78,6 +77,10 @@ $(VENV)/.stamp-demo: $(SOURCES) | $(RUN)
 $(VENV)/.stamp-test: $(SOURCES) | $(RUN)
 	$(RUN) -m pip install -q --disable-pip-version-check '.[demo,test]'
 	@touch $@ $(VENV)/.stamp-demo
+
+$(VENV)/.stamp-evb: $(SOURCES) | $(RUN)
+	$(RUN) -m pip install -q --disable-pip-version-check '.[demo,test,evb]'
+	@touch $@ $(VENV)/.stamp-demo $(VENV)/.stamp-test
 
 $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-test
 	$(RUN) -m pip install -q --disable-pip-version-check '.[demo,test,dev]'

@@ -40,12 +40,16 @@ for f in ${TPU_DEV:-/dev/cvi-tpu0} /dev/ion; do
   s=denied; [ -r $f ] && [ -w $f ] && s=yes; [ -e $f ] || s=no
   case $f in /dev/ion) echo "node_ion $s";; *) echo "node_tpu $s";; esac
 done
-echo "ion_bytes $(cat /sys/kernel/debug/ion/*carveout*/total_mem 2>/dev/null | head -n 1)"
+for f in /sys/kernel/debug/ion/*carveout*/summary; do
+  [ -r "$f" ] && echo "ion_bytes $(sed -n 's/.*size:\\([0-9]*\\).*/\\1/p' "$f" | head -n 1)" &&
+    echo "ion_used $(sed -n 's/.*used:\\([0-9]*\\).*/\\1/p' "$f" | head -n 1)"
+done
 while read k v u; do case $k in MemAvailable:) echo "memory_kb $v";; esac; done < /proc/meminfo
 d=$1; while [ ! -d "$d" ]; do d=$(dirname "$d"); done
 echo "place $d"; echo "disk $(df -Pk "$d" 2>/dev/null | tail -n 1)"
 t=$d/.tpuforge.$$; w=no; (: > "$t") 2>/dev/null && w=yes && rm -f "$t"; echo "writable $w"
 r=$1/lib/libcviruntime.so; [ -f "$r" ] && echo "runtime $(sha256sum < "$r" | cut -c1-64)"
+v=$1/lib/version; [ -f "$v" ] && echo "version $(head -n 1 "$v")"
 """
 
 
@@ -156,10 +160,12 @@ def _nodes(board: Board, f: Facts) -> list[Finding]:
 def _ion(board: Board, f: Facts) -> list[Finding]:
     if board.simulator or f.get("node_ion") != "yes":
         return []
-    size = f.get("ion_bytes", "")
+    size, used = f.get("ion_bytes", ""), f.get("ion_used", "")
     if size.isdigit():
-        return [Finding("ion", OK, f"{int(size) / 1e6:.1f} MB of memory for the TPU")]
-    return [Finding("ion", WARN, "size of the ION memory unknown", "mount debugfs to see it")]
+        rest = f", {int(used) / 1e6:.1f} MB in use" if used.isdigit() else ""
+        return [Finding("ion", OK, f"{int(size) / 1e6:.1f} MB of memory for the TPU{rest}")]
+    fix = "`mount -t debugfs none /sys/kernel/debug` on the board shows it"
+    return [Finding("ion", WARN, "size of the ION memory unknown", fix)]
 
 
 def _memory(board: Board, f: Facts) -> list[Finding]:
@@ -198,11 +204,18 @@ def _tools(board: Board, f: Facts) -> list[Finding]:
 
 
 def _runtime(board: Board, f: Facts) -> list[Finding]:
+    """The library that was pushed: version and target of its SDK, and its hash."""
     there, wanted = f.get("runtime", ""), f["runtime_sha"]
     place = f"{board.folder}/lib/libcviruntime.so"
     fix = f"`tpuforge build-runtime --target {board.target}`, then `tpuforge evb push --sdk FOLDER`"
+    if not there and board.target == "riscv64-musl":
+        return [Finding("runtime", OK, "linked into the programs")]
     if not there:
         return [Finding("runtime", WARN, f"{place} is missing", fix)]
+    version = f.get("version", "of unknown version")
+    text = f"{version}, {place} ({there[:12]})"
+    if (target := version.rpartition(" ")[2]) in MACHINES and target != board.target:
+        return [Finding("runtime", FAIL, f"{text} is for {target}, not {board.target}", fix)]
     if wanted and wanted != there:
-        return [Finding("runtime", WARN, f"{place} ({there[:12]}) is not {wanted[:12]}", fix)]
-    return [Finding("runtime", OK, f"{place} ({there[:12]})")]
+        return [Finding("runtime", WARN, f"{text} is not {wanted[:12]} of the SDK here", fix)]
+    return [Finding("runtime", OK, text)]

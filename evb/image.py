@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 from collections.abc import Callable
@@ -41,10 +42,22 @@ FORMAT = 5  # raised when the contents of the base archive change
 def base_image(
     folder: Path, refresh: bool = False, note: Callable[[str], None] = lambda text: None
 ) -> tuple[Path, Path]:
-    """Kernel and base archive below `folder`; downloads about 27 MB the first time."""
+    """Kernel and base archive below `folder`; downloads about 27 MB the first time.
+
+    Of several processes one fetches, the others wait for it.
+    """
     kernel, archive, stamp = folder / "kernel", folder / "base.cpio", folder / "base.json"
-    if not refresh and _is_current(stamp, kernel, archive):
-        return kernel, archive
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if refresh or not _is_current(stamp, kernel, archive):
+            _assemble(folder, kernel, archive, stamp, note)
+    return kernel, archive
+
+
+def _assemble(
+    folder: Path, kernel: Path, archive: Path, stamp: Path, note: Callable[[str], None]
+) -> None:
     note("fetching arm64 and armhf packages from Debian into a private folder")
     apt = AptRoot(folder / "apt")
     apt.update()
@@ -58,7 +71,6 @@ def base_image(
     _replace(archive, bytes(root))
     sums = {p.name: _sha(p.read_bytes()) for p in (kernel, archive)}
     _replace(stamp, json.dumps({"format": FORMAT, "debs": [d.name for d in debs], **sums}).encode())
-    return kernel, archive
 
 
 def _is_current(stamp: Path, kernel: Path, archive: Path) -> bool:

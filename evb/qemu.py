@@ -94,12 +94,16 @@ def last_words(folder: Path) -> str:
 
 def is_ours(pid: int, initrd: Path) -> bool:
     """Whether process `pid` is the qemu that runs this image (numbers are used again)."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
-    except OSError:
-        return False
-    return os.fsencode(initrd) in words and state != "Z"
+    for _ in range(100):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
+        except OSError:
+            return False
+        if state in "ZX" or words != [b""]:
+            return state not in "ZX" and os.fsencode(initrd) in words
+        time.sleep(0.01)  # the moment at which the shell becomes qemu has no command line
+    return False
 
 
 def stop(pid: int, initrd: Path) -> bool:

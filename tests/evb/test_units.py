@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tpuforge.compiler.errors import OptionError, UserInputError
-from tpuforge.evb import doctor as d
 from tpuforge.evb.board import Board, board_toml, load_board, save_board
 from tpuforge.evb.cpio import Cpio
 from tpuforge.evb.deploy import sample_command
@@ -19,6 +19,7 @@ from tpuforge.evb.qemu import Machine, command
 from tpuforge.evb.sdk import ENVS, board_items
 from tpuforge.evb.secret import password_of
 
+d = sys.modules["tpuforge.evb.doctor"]  # the package has the function of this name
 BOARD = Board("duo", host="192.168.42.1", chip="cv181x", target="riscv64-musl", password="prompt")
 
 
@@ -54,8 +55,6 @@ def test_where_passwords_come_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr("sys.stdin", (tmp_path / "p").open())
     with pytest.raises(UserInputError, match="no terminal"):
         password_of(BOARD)
-    import sys
-
     sys.stdin.close()
 
 
