@@ -214,7 +214,7 @@ def interact(console: Console) -> None:
         raise UserInputError("`console` without a command needs a terminal")
     before = termios.tcgetattr(fd)
     try:
-        tty.setraw(fd)
+        tty.setraw(fd, termios.TCSADRAIN)  # keys typed ahead are kept
         while True:
             sys.stdout.buffer.write(console.read())
             sys.stdout.buffer.flush()

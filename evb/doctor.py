@@ -49,7 +49,7 @@ d=$1; while [ ! -d "$d" ]; do d=$(dirname "$d"); done
 echo "place $d"; echo "disk $(df -Pk "$d" 2>/dev/null | tail -n 1)"
 t=$d/.tpuforge.$$; w=no; (: > "$t") 2>/dev/null && w=yes && rm -f "$t"; echo "writable $w"
 r=$1/lib/libcviruntime.so; [ -f "$r" ] && echo "runtime $(sha256sum < "$r" | cut -c1-64)"
-v=$1/lib/version; [ -f "$v" ] && echo "version $(head -n 1 "$v")"
+v=$1/version; [ -f "$v" ] && echo "version $(head -n 1 "$v")"
 """
 
 

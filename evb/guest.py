@@ -2,7 +2,8 @@
 
 The file etc/board.conf of the overlay (shell assignments) controls: HOST_NAME, and WITHOUT, a list
 of things to leave out so that a crippled board can be tested: sftp, sha256sum, base64, setsid,
-loader32, and any busybox applet by name; SMALL_KB, the size of the file system /mnt/small.
+loader32, and any busybox applet by name (its shell then is dash: that of busybox finds applets
+without their links); SMALL_KB, the size of the file system /mnt/small.
 """
 
 INITTAB = """\
@@ -36,6 +37,7 @@ ip addr add 10.0.2.15/24 dev eth0
 ip link set eth0 up
 [ -f /etc/password ] && cat /etc/password /etc/password | passwd -a sha256 root > /dev/null 2>&1
 rm -f /etc/password
+[ -n "$WITHOUT" ] && ln -sf dash /bin/sh
 for w in $WITHOUT; do
   case $w in
     sftp) rm -f /usr/lib/sftp-server ;;

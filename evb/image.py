@@ -18,8 +18,9 @@ from .debian import AptRoot, deb_members
 from .guest import INITTAB, RCS
 
 PACKAGES = (
-    "busybox-static", "dropbear-bin", "openssh-sftp-server", "libc6", "libgcc-s1", "libtomcrypt1",
-    "libtommath1", "libgmp10", "libcrypt1", "zlib1g", "libc6:armhf", "libgcc-s1:armhf",
+    "busybox-static", "dash", "dropbear-bin", "openssh-sftp-server", "libc6", "libgcc-s1",
+    "libtomcrypt1", "libtommath1", "libgmp10", "libcrypt1", "zlib1g",
+    "libc6:armhf", "libgcc-s1:armhf",
 )  # fmt: skip
 KERNEL, KERNEL_PREFIX = "linux-image-cloud-arm64", "linux-image-"
 MODULES = (
@@ -33,10 +34,11 @@ LIBRARIES = (
 )  # fmt: skip
 PROGRAMS = {
     "bin/busybox": "bin/busybox",
+    "bin/dash": "bin/dash",
     "usr/sbin/dropbear": "usr/sbin/dropbear",
     "usr/lib/openssh/sftp-server": "usr/lib/sftp-server",
 }
-FORMAT = 5  # raised when the contents of the base archive change
+FORMAT = 6  # raised when the contents of the base archive change
 
 
 def base_image(

@@ -25,8 +25,9 @@ Progress = Callable[[int, int, str], None]
 #: room that stays free on the board, bytes
 RESERVE = 256 << 10
 
-#: reads paths, one a line; prints "hash size" or "- -" for each
+#: reads paths, one a line; prints "hash size" or "- -" for each, or "none" without sha256sum
 SURVEY = """\
+command -v sha256sum > /dev/null || { echo none; exit 0; }
 while IFS= read -r f; do
   if [ -f "$f" ]; then
     set -- $(sha256sum < "$f"); h=$1; set -- $(wc -c < "$f"); echo "$h $1"

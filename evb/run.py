@@ -100,11 +100,25 @@ class _FirstLine:
         return b"".join(self._kept)
 
 
+#: $1 the leader, $2 seconds of patience. Ends its process group; on a board without setsid the
+#: leader has none, then the leader and all its descendants
+ENDER = """\
+kids() {
+  for d in /proc/[0-9]*; do
+    p=$(sed -n 's/^PPid:[^0-9]*//p' $d/status 2>/dev/null)
+    [ "$p" = "$1" ] && echo ${d#/proc/} && kids ${d#/proc/}
+  done
+}
+alive() { for p in $all; do kill -0 $p 2>/dev/null && return; done; return 1; }
+if kill -0 -$1 2>/dev/null; then all=-$1; else all="$1 $(kids $1)"; fi
+kill -TERM $all 2>/dev/null
+i=0; while alive && [ $i -lt $2 ]; do sleep 1; i=$((i+1)); done
+for p in $all; do kill -KILL $p 2>/dev/null; done; true
+"""
+
+
 def _end_group(link: Link, group: str) -> None:
-    """SIGTERM to the process group, SIGKILL to what is left after GRACE_S seconds."""
+    """SIGTERM to the command and its children, SIGKILL to what is left after GRACE_S seconds."""
     if not group.isdigit():
         raise BoardError(f"{link.board.name}: the command did not start; it may still be running")
-    wait = f"i=0; while kill -0 -{group} 2>/dev/null && [ $i -lt {int(GRACE_S)} ]; "
-    wait += "do sleep 1; i=$((i+1)); done; "
-    both = f"kill -TERM -{group} 2>/dev/null || kill -TERM {group} 2>/dev/null; {wait}"
-    link.execute(both + f"kill -KILL -{group} 2>/dev/null || kill -KILL {group} 2>/dev/null; true")
+    link.execute(f"sh -c {quote(ENDER)} end {group} {int(GRACE_S)}")

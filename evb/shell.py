@@ -29,7 +29,7 @@ def shell(link: Link) -> int:
         channel.exec_command(f"cd {folder} 2>/dev/null; {envs}; exec sh -i")
     before = termios.tcgetattr(fd)
     try:
-        tty.setraw(fd)
+        tty.setraw(fd, termios.TCSADRAIN)  # keys typed ahead are kept
         while not channel.exit_status_ready() or channel.recv_ready():
             ready = select.select([channel, fd], [], [], 0.2)[0]
             if channel in ready:

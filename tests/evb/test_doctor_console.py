@@ -32,6 +32,46 @@ def test_doctor_on_a_good_board(board: SimpleNamespace, sdks: dict[str, Path]) -
     assert names >= {"ssh", "arch", "libc", "chip", "driver", "memory", "disk", "sftp", "runtime"}
 
 
+#: what the kernel modules of a CV181x board show, as far as an ordinary kernel can
+DRESSED = """\
+mkdir -p /run/debug/ion/cvi_carveout_heap_dump
+echo '[0] carveout heap size:78643200 bytes, used:32329728 bytes' \
+  > /run/debug/ion/cvi_carveout_heap_dump/summary
+mount --bind /run/debug /sys/kernel/debug
+mknod /dev/cvi-tpu0 c 1 3; mknod /dev/ion c 1 3
+printf 'Cvitek. CV181X ASIC. C906.' > /run/model; mount --bind /run/model /proc/device-tree/model
+"""
+UNDRESSED = """\
+umount /proc/device-tree/model; umount /sys/kernel/debug
+rm -r /dev/cvi-tpu0 /dev/ion /run/debug /run/model
+"""
+
+
+def test_doctor_on_a_board_with_a_tpu(board: SimpleNamespace, sdks: dict[str, Path]) -> None:
+    """Nodes, chip and ION memory of a board that looks like a CV181x one."""
+    from tpuforge.evb import connect, doctor, push
+    from tpuforge.evb.sdk import board_items
+
+    real = replace(board.aarch64, simulator=False, chip="cv181x")
+    with connect(board.aarch64) as link:
+        push(link, board_items(sdks["aarch64"]))
+        link.check(DRESSED)
+        try:
+            lines = [f.line() for f in doctor(real)]
+            wrong = doctor(replace(real, chip="cv183x"))
+        finally:
+            link.check(UNDRESSED)
+    assert [line for line in lines if not line.startswith("ok ")] == []
+    text = "\n".join(lines)
+    for words in (
+        "Cvitek. CV181X ASIC", "/dev/cvi-tpu0 is there", "/dev/ion is there",
+        "78.6 MB of memory for the TPU, 32.3 MB in use",
+    ):  # fmt: skip
+        assert words in text
+    (bad,) = [f for f in wrong if f.level == "fail"]
+    assert (bad.name, bad.fix) == ("chip", "set chip = 'cv181x' in the board's description")
+
+
 def test_doctor_on_a_crippled_board(board: SimpleNamespace) -> None:
     """No TPU, no loader, no tools, a folder that is not writable: each with its fix."""
     from tpuforge.evb import connect

@@ -16,30 +16,48 @@ OPTIONS = ("--rgb", "--mean", "127", "--scale", "0.0078125")
 LINE = re.compile(r"^ (-?\d+\.\d{6}), idx (\d+), ", re.M)
 
 
-@pytest.fixture(scope="module")
-def models(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """efficientnet_lite0 for cv183x with batch 1, and batch 1 + batch 4 merged into one file."""
+NETWORKS = {"efficientnet_lite0": 224, "tiny_mobilenet": 48}  # side of the picture
+
+
+def compiled(shared_dir: Path, folder: Path, name: str, batches: tuple[int, ...]) -> Path:
+    """A network for cv183x with one or more batch sizes, merged into one file."""
     import conftest
     import tpuforge.compiler as compiler
-    from tpuforge.compiler.format import merge as m
-    from tpuforge.compiler.format.cvimodel import read, write
+    from tpuforge.tools import cvimodel_tool
 
-    folder = tmp_path_factory.mktemp("models")
-    table = shared_dir / "zoo/vendor/efficientnet_lite0_cali_table"
+    onnx, problem = conftest._zoo_file(shared_dir, name, 1)
+    if problem:
+        conftest.missing(problem)
+    table = shared_dir / f"zoo/vendor/{name}_cali_table"
     preprocess = {"mean": (127.0,) * 3, "scale": (1 / 128,) * 3, "pixel_format": "rgb"}
-    paths = {}
-    for batch in (1, 4):
-        onnx, problem = conftest._zoo_file(shared_dir, "efficientnet_lite0", batch)
-        if problem:
-            pytest.skip(problem)
-        graph = compiler.transform(str(onnx), preprocess=preprocess).graph
-        paths[batch] = folder / f"bs{batch}.cvimodel"
+    paths = []
+    for batch in batches:
+        shape = [batch, 3, NETWORKS[name], NETWORKS[name]]
+        graph = compiler.transform(str(onnx), input_shapes=[shape], preprocess=preprocess).graph
+        paths.append(folder / f"{name}_bs{batch}.cvimodel")
         compiler.deploy(
-            graph, table, "cv183x", paths[batch], name="efficientnet", merge_weight=batch == 4
-        )
-    both = folder / "bs1_bs4.cvimodel"
-    both.write_bytes(write(m.merge([read(paths[b].read_bytes()) for b in (1, 4)])))
-    return SimpleNamespace(one=paths[1], both=both, folder=folder)
+            graph, table, "cv183x", paths[-1], name=name,
+            merge_weight=len(paths) > 1, compress_weight=len(batches) == 1,
+        )  # fmt: skip
+    if len(paths) == 1:
+        return paths[0]
+    both = folder / f"{name}.cvimodel"
+    assert cvimodel_tool.main(["-a", "merge", "-i", *map(str, paths), "-o", str(both)]) == 0
+    return both
+
+
+@pytest.fixture(scope="module")
+def models(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """one: efficientnet_lite0; both: batch 1 and 4 in one file, by target: the same network, and a
+    small one (five efficientnets take long in an emulated simulator)."""
+    folder = tmp_path_factory.mktemp("models")
+    return SimpleNamespace(
+        one=compiled(shared_dir, folder, "efficientnet_lite0", (1,)),
+        both={
+            "aarch64": compiled(shared_dir, folder, "efficientnet_lite0", (1, 4)),
+            "armhf": compiled(shared_dir, folder, "tiny_mobilenet", (1, 4)),
+        },
+    )
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +123,13 @@ def test_multi_batch(
     labels = shared_dir / "data/labels/synset_words.txt"
     with connect(getattr(board, target)) as link:
         _, result = deploy(
-            link, models.both, "classifier_multi_batch", image=cat, labels=labels,
+            link, models.both[target], "classifier_multi_batch", image=cat, labels=labels,
             sdk=sdks[target], options=OPTIONS, timeout=200,
         )  # fmt: skip
     assert result.code == 0, result.err
-    text = run_host(host("cvi_sample_classifier_multi_batch"), models.both, cat, labels, *OPTIONS)
+    text = run_host(
+        host("cvi_sample_classifier_multi_batch"), models.both[target], cat, labels, *OPTIONS
+    )
     assert result.text() == text
     rows = LINE.findall(text)
     assert len(rows) == 25 and len(set(rows)) == 5

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tpuforge.evb.board import board_toml
 
 pytestmark = pytest.mark.board
 
@@ -103,16 +107,35 @@ def test_wrong_and_unknown_host_key(board: SimpleNamespace) -> None:
         connect(replace(board.aarch64, host_key=""))
 
 
-def test_login_refused_and_password_login(board: SimpleNamespace, tmp_path: Path) -> None:
+def test_login_refused_and_password_login(
+    board: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No password, right or wrong, in a message or a log, however much is logged."""
     from tpuforge.evb import BoardError, connect
 
+    right = Path(board.aarch64.password.removeprefix("file:")).read_text()
     wrong = tmp_path / "password"
-    wrong.write_text("not it\n")
+    wrong.write_text("wr0ng-one\n")
+    caplog.set_level(logging.DEBUG)
     with pytest.raises(BoardError, match="refused the login") as e:
         connect(replace(board.aarch64, key="", password=f"file:{wrong}"))
-    assert "not it" not in str(e.value)
     with connect(replace(board.aarch64, key="")) as link:
         assert link.check("id -u").strip() == "0"
+    logging.getLogger().debug("the log works")
+    assert "the log works" in caplog.text
+    assert not {right, "wr0ng-one"} & set(re.split(r"[\s'\"]+", f"{e.value} {caplog.text}"))
+    description = tmp_path / "secret.toml"
+    fields = {"key": "", "password": "env:EVB_TEST_PASSWORD"}
+    description.write_text(board_toml(replace(board.aarch64, **fields)))
+    for password, code in ((right, 0), ("wr0ng-one", 1)):
+        done = subprocess.run(
+            [sys.executable, "-m", "tpuforge", "evb", "run", "--debug", "--log_level", "debug",
+             "--board", str(description), "--", "cat", "/proc/self/cmdline"],
+            env={**os.environ, "EVB_TEST_PASSWORD": password},
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert bool(done.returncode) == bool(code), done.stderr
+        assert password not in done.stdout + done.stderr
 
 
 def test_process_that_hangs(board: SimpleNamespace) -> None:
