@@ -206,8 +206,6 @@ def connect(board: Board, timeout: float = 20) -> Link:
 
     HostKeyError: unknown or changed host key; LinkError: not reachable; BoardError: login refused.
     """
-    if not board.host:
-        raise UserInputError(f"board {board.name!r} has no host: only `console` commands work")
     paramiko = _paramiko()
     transport = _start(board, paramiko, timeout)
     try:
@@ -229,7 +227,13 @@ def fingerprint_of(board: Board, timeout: float = 20) -> tuple[str, str]:
         transport.close()
 
 
+def need_host(board: Board) -> None:
+    if not board.host:
+        raise UserInputError(f"board {board.name!r} has no host: only `console` commands work")
+
+
 def _start(board: Board, paramiko: Any, timeout: float) -> Any:
+    need_host(board)
     try:
         sock = socket.create_connection((board.host, board.port), timeout=timeout)
     except OSError as e:

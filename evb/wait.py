@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from .board import Board
 from .errors import LinkError
+from .transport import need_host
 
 
 def wait_for_ssh(
@@ -17,6 +18,7 @@ def wait_for_ssh(
 
     alive: whether waiting makes sense at all (a virtual board whose process ended does not boot).
     """
+    need_host(board)
     begin = time.monotonic()
     reason = "no answer"
     while time.monotonic() - begin < timeout:

@@ -126,9 +126,11 @@ def test_console_command_and_file(board: SimpleNamespace, tmp_path: Path) -> Non
         assert console.command("rm /mnt/small/fill; ls -A /mnt/small | grep -c it")[1] == "0\n"
 
 
-def test_console_on_a_pseudo_terminal(board: SimpleNamespace) -> None:
-    """The same through a pty, as an USB serial cable looks like."""
-    from tpuforge.evb.console import Console
+def test_console_on_a_pseudo_terminal(board: SimpleNamespace, tmp_path: Path) -> None:
+    """The same through a pty, as an USB serial cable looks like, to a board without network."""
+    from tpuforge.compiler.errors import UserInputError
+    from tpuforge.evb import Console, connect, fingerprint_of, wait_for_ssh
+    from tpuforge.evb.items import sha256
 
     found = re.fullmatch(r"socket://127.0.0.1:(\d+)", board.aarch64.serial)
     assert found
@@ -147,9 +149,17 @@ def test_console_on_a_pseudo_terminal(board: SimpleNamespace) -> None:
     thread = threading.Thread(target=bridge)
     thread.start()
     try:
-        with Console(replace(board.aarch64, serial=os.ttyname(slave)), timeout=30) as console:
+        cable = replace(board.aarch64, serial=os.ttyname(slave), host="", host_key="")
+        path = tmp_path / "file"
+        path.write_bytes(np.random.default_rng(1).bytes(30_000))
+        with Console(cable, timeout=60) as console:
             console.login()
             assert console.command("uname -m") == (0, "aarch64\n")
+            console.send_file(path, "/mnt/data/serial/cable")
+            assert console.command("sha256sum /mnt/data/serial/cable")[1].split()[0] == sha256(path)
+        for verb in (connect, fingerprint_of, wait_for_ssh):
+            with pytest.raises(UserInputError, match="only `console` commands work"):
+                verb(cable)
     finally:
         stop.set()
         thread.join()

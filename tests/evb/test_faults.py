@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from tpuforge.evb.board import board_toml
+from tpuforge.evb.items import sha256
 
 pytestmark = pytest.mark.board
 
@@ -35,7 +36,6 @@ def listing(link: object, folder: str) -> list[str]:
 def test_connection_cut_in_a_transfer_resumes(board: SimpleNamespace, tmp_path: Path) -> None:
     """The session is killed on the board at 40 %; the next push continues."""
     from tpuforge.evb import Item, LinkError, connect, push
-    from tpuforge.evb.items import sha256
 
     b = replace(board.aarch64, folder="/mnt/data/cut")
     item = Item(some_file(tmp_path, 4 << 20), "big.bin")
@@ -60,9 +60,37 @@ def test_connection_cut_in_a_transfer_resumes(board: SimpleNamespace, tmp_path: 
         assert listing(link, b.folder) == [f"{b.folder}/big.bin"]
 
 
+def test_connection_cut_while_pulling(board: SimpleNamespace, tmp_path: Path) -> None:
+    """An old file here stays as it is; a missing file on the board is said."""
+    from tpuforge.evb import BoardError, LinkError, connect, pull
+
+    (tmp_path / "to").mkdir()
+    old = tmp_path / "to/big"
+    old.write_bytes(b"old")
+    b = replace(board.aarch64, folder="/mnt/data/pull")
+    with connect(b) as link, connect(b) as killer:
+        link.check(f"mkdir -p {b.folder}; cd {b.folder}; head -c 3000000 /dev/urandom > big")
+        link.check(f"echo new > {b.folder}/small")
+        with pytest.raises(BoardError, match="no such file on the board"):
+            pull(link, ["big", "absent"], tmp_path / "to")
+        session = link.check("echo $PPID").strip()
+
+        def cut(done: int, total: int, label: str) -> None:
+            if done < total:
+                killer.check(f"kill -9 {session}")
+
+        old.write_bytes(b"old")
+        with pytest.raises(LinkError, match="connection lost"):
+            pull(link, ["small", "big"], tmp_path / "to", cut)
+        assert sorted(p.name for p in (tmp_path / "to").iterdir()) == ["big", "small"]
+        assert old.read_bytes() == b"old" and (tmp_path / "to/small").read_text() == "new\n"
+        with connect(b) as again:
+            (path,) = pull(again, ["big"], tmp_path / "to")
+            assert again.check(f"sha256sum {b.folder}/big").split()[0] == sha256(path)
+
+
 def test_a_wrong_part_is_not_continued(board: SimpleNamespace, tmp_path: Path) -> None:
     from tpuforge.evb import Item, connect, push
-    from tpuforge.evb.items import sha256
 
     b = replace(board.aarch64, folder="/mnt/data/part")
     item = Item(some_file(tmp_path, 100_000), "big.bin")
@@ -79,7 +107,6 @@ def test_a_wrong_part_is_not_continued(board: SimpleNamespace, tmp_path: Path) -
 def test_disk_full(board: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found before (df) and while writing; the old file stays, no part is left."""
     from tpuforge.evb import Item, NoSpaceError, connect, push
-    from tpuforge.evb.items import sha256
 
     b = replace(board.aarch64, folder="/mnt/small/files")
     old = some_file(tmp_path, 100_000, 1, "old.bin")
@@ -168,10 +195,27 @@ def test_output_and_exit_codes(board: SimpleNamespace) -> None:
         assert big.out == b"x" * 3_000_000
 
 
+def test_output_comes_while_the_program_runs(board: SimpleNamespace) -> None:
+    """The program waits for what its first line sets off."""
+    from tpuforge.evb import connect, run
+
+    with connect(board.aarch64) as link, connect(board.aarch64) as other:
+        other.check("rm -f /tmp/go")
+        seen: list[bytes] = []
+
+        def out(data: bytes) -> None:
+            if not seen:
+                other.check("touch /tmp/go")
+            seen.append(data)
+
+        line = "echo first; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo second"
+        result = run(link, line, timeout=120, out=out)
+    assert result.code == 0 and b"".join(seen) == b"first\nsecond\n" and len(seen) == 2
+
+
 def test_two_pushes_at_once(board: SimpleNamespace, tmp_path: Path) -> None:
     """The second is refused with the process that is in the way; with a wait both succeed."""
     from tpuforge.evb import BusyError, Item, connect, push
-    from tpuforge.evb.items import sha256
 
     b = replace(board.aarch64, folder="/mnt/data/both")
     first, second = some_file(tmp_path, 2 << 20, 3, "a"), some_file(tmp_path, 1 << 18, 4, "b")
@@ -222,7 +266,6 @@ def test_push_to_several_boards(board: SimpleNamespace, tmp_path: Path) -> None:
 def test_board_without_sftp(board: SimpleNamespace, tmp_path: Path) -> None:
     """Files go through `cat`, resume included."""
     from tpuforge.evb import Item, connect, push
-    from tpuforge.evb.items import sha256
 
     b = replace(board.aarch64, folder="/mnt/data/cat")
     item = Item(some_file(tmp_path, 300_000), "it's a file")
@@ -263,7 +306,6 @@ def test_frozen_board_is_noticed(board: SimpleNamespace) -> None:
 def test_reboot_while_running(board: SimpleNamespace, tmp_path: Path) -> None:
     """LinkError; boot-wait sees it again; what was pushed is still there."""
     from tpuforge.evb import Item, LinkError, connect, push, run
-    from tpuforge.evb.items import sha256
     from tpuforge.evb.wait import wait_for_ssh
 
     b = replace(board.aarch64, folder="/mnt/data/reboot", alive_timeout=4.0)

@@ -11,10 +11,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tpuforge.evb.board import board_toml
 
 pytestmark = pytest.mark.board
 
@@ -29,7 +31,7 @@ class Terminal:
             start_new_session=True,
         )  # fmt: skip
         os.close(slave)
-        self.heard = b""
+        self.heard = self.everything = b""
 
     def say(self, text: str) -> None:
         os.write(self.master, text.encode())
@@ -40,7 +42,9 @@ class Terminal:
         while not (found := re.search(pattern, self.heard)):
             assert time.monotonic() < end, self.heard
             if select.select([self.master], [], [], 0.2)[0]:
-                self.heard += os.read(self.master, 4096)
+                data = os.read(self.master, 4096)
+                self.heard += data
+                self.everything += data
         self.heard = self.heard[found.end() :]
         return found[0]
 
@@ -82,11 +86,26 @@ def test_console(board: SimpleNamespace) -> None:
         t.hear(rb"[Pp]assword: ")
         t.say(f"{password}\n")
         t.hear(rb"# ")
-        assert password.encode() not in t.heard
+        assert password.encode() not in t.everything
         t.say("echo $((6 * 7)) $(uname -m) $(tty)\n")
         assert t.hear(rb"42 aarch64 /dev/ttyS0")
         t.say("\x1d")
         assert t.process.wait(60) == 0
+
+
+def test_password_prompt(board: SimpleNamespace, tmp_path: Path) -> None:
+    """Asked for on the terminal, not shown; a wrong one is refused."""
+    password = Path(board.aarch64.password.removeprefix("file:")).read_text()
+    path = tmp_path / "asks.toml"
+    path.write_text(board_toml(replace(board.aarch64, key="", password="prompt")))
+    for typed, answer, code in ((password, rb"worked 42", 0), ("not it", rb"refused the login", 1)):
+        words = ("--board", str(path), "--", "sh", "-c", "echo worked $((6 * 7))")
+        with terminal("evb", "run", *words) as t:
+            t.hear(rb"password of root@127.0.0.1:\d+: ")
+            t.say(f"{typed}\n")
+            t.hear(answer)
+            assert t.process.wait(60) == code
+            assert typed.encode() not in t.everything
 
 
 @pytest.mark.parametrize("verb", ["shell", "console"])
