@@ -2,7 +2,7 @@
 
     <SDK>/lib/libcviruntime.so (.a for static targets)   include/   bin/   cmake/ (toolchain files)
     <SDK>/samples/bin  samples/data  samples/run_*.sh  samples/src   third_party/   opencv/
-    <SDK>/envs_tpu_sdk.sh
+    <SDK>/envs_tpu_sdk.sh  version
 
 Everything is built with CMake and a toolchain file of cmake/: Debian's cross gcc or `zig cc`.
 """
@@ -34,7 +34,9 @@ COMPILERS = ("auto", "zig", "gcc")
 SAMPLE_SOURCES = ("CMakeLists.txt", "common", "classifier", "model_info", "yolo", "tools")
 STB_FOLDERS = ("/usr/include/stb", "/usr/local/include/stb")
 #: what a board needs of the SDK
-ON_BOARD = ("lib", "bin", "samples/bin", "samples/data", "samples/run_", "envs_tpu_sdk.sh")
+ON_BOARD = (
+    "lib", "bin", "samples/bin", "samples/data", "samples/run_", "envs_tpu_sdk.sh", "version",
+)  # fmt: skip
 
 ENVS = """\
 # Paths of the TPU SDK; source it: `. ./envs_tpu_sdk.sh` (sh: from inside the SDK folder).
@@ -87,6 +89,8 @@ def build_sdk(
     build: a folder that is kept, so that a second build compiles only what changed.
     UserInputError: no compiler, or it fails; the message has the end of its output.
     """
+    from .. import __version__
+
     if target not in TOOLCHAINS:
         raise OptionError(f"--target {target}: choose one of {', '.join(TOOLCHAINS)}")
     if compiler not in COMPILERS:
@@ -98,6 +102,7 @@ def build_sdk(
         work = build or Path(scratch) / "build"
         _compile(root, work, tree, target, compiler, simulator, jobs, note)
         _complete(root, tree)
+        (tree / "version").write_text(f"tpuforge {__version__} {target}\n")  # doctor reads it
         tree.chmod(0o755)
         if folder.exists():
             folder.rename(Path(scratch) / "old")

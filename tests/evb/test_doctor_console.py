@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tpuforge
 
 pytestmark = pytest.mark.board
 
@@ -28,6 +29,8 @@ def test_doctor_on_a_good_board(board: SimpleNamespace, sdks: dict[str, Path]) -
         push(link, board_items(sdks["aarch64"]))
     findings = doctor(board.aarch64, sha256(sdks["aarch64"] / "lib/libcviruntime.so"))
     assert [f.line() for f in findings if f.level != "ok"] == []
+    (runtime,) = [f.text for f in findings if f.name == "runtime"]
+    assert runtime.startswith(f"tpuforge {tpuforge.__version__} aarch64, ")
     names = {f.name for f in findings}
     assert names >= {"ssh", "arch", "libc", "chip", "driver", "memory", "disk", "sftp", "runtime"}
 

@@ -108,12 +108,13 @@ def test_sample_commands() -> None:
 
 def test_what_a_board_gets_of_an_sdk(tmp_path: Path) -> None:
     for name in ("lib/a.so", "lib/a.a", "bin/x", "samples/bin/y", "samples/src/z.c", "include/h",
-                 "samples/run_a.sh", "samples/data/l", "envs_tpu_sdk.sh", "cmake/c"):  # fmt: skip
+                 "samples/run_a.sh", "samples/data/l", "envs_tpu_sdk.sh", "cmake/c",
+                 "version"):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert {i.remote for i in board_items(tmp_path)} == {
         "lib/a.so", "bin/x", "samples/bin/y", "samples/run_a.sh", "samples/data/l",
-        "envs_tpu_sdk.sh",
+        "envs_tpu_sdk.sh", "version",
     }  # fmt: skip
 
 
@@ -140,4 +141,9 @@ def test_findings_from_facts() -> None:
     tools = d._tools(board, facts)
     assert [f.level for f in tools] == [d.FAIL, d.WARN, d.WARN, d.OK]
     assert d._runtime(board, facts)[0].level == d.WARN
+    known = {**facts, "runtime_sha": "", "version": "tpuforge 1.2.3 armhf"}
+    (good,) = d._runtime(board, known)
+    assert good.level == d.OK and "tpuforge 1.2.3 armhf" in good.text
+    (other,) = d._runtime(replace(board, target="aarch64"), known)
+    assert other.level == d.FAIL and "--target aarch64" in other.fix
     assert d._machine(replace(board, target="aarch64"), facts)[0].fix.startswith("set target")
