@@ -104,7 +104,7 @@ class Console:
             if attempt == 0:
                 self.write(b"\n")
             try:
-                seen = self.until(PROMPT, self.timeout / 5 if attempt == 0 else None)
+                seen = self.until(PROMPT, min(5, self.timeout / 5) if attempt == 0 else None)
             except LinkError:
                 if attempt:
                     raise

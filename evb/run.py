@@ -43,9 +43,9 @@ def run(
 ) -> Result:
     """Run `command` in the board's folder, with the environment of the SDK if it is there.
 
-    A list of words is quoted; a string is a line for the board's shell. After `timeout` seconds the
-    whole process group gets SIGTERM, then SIGKILL, and `timed_out` is set. Output goes to `out` and
-    `err` as it comes and, without them, into the result. LinkError: connection lost.
+    A list of words is quoted; a string is a line for the board's shell. `timeout` seconds after its
+    start the whole process group gets SIGTERM, then SIGKILL, and `timed_out` is set. Output goes to
+    `out` and `err` as it comes and, without them, into the result. LinkError: connection lost.
     """
     line = command if isinstance(command, str) else " ".join(quote(w) for w in command)
     sets = "".join(f"export {k}={quote(v)}; " for k, v in (environment or {}).items())
@@ -57,24 +57,32 @@ def run(
     begin = time.monotonic()
     channel = link.channel(wrapped + "exit $?")
     filtered = _FirstLine(out)
-    deadline = None if timeout is None else begin + timeout
+    errors: list[bytes] = []
+
+    def expired() -> bool:
+        """Counted from the start of the command: a busy board may take a while to get there."""
+        began = filtered.began
+        return timeout is not None and began is not None and time.monotonic() > began + timeout
+
     doing = f"running {line[:60]}"
     try:
         with link.guard(doing):
-            pump_out, pump_err = pump(channel, filtered, err, deadline)
+            pump(channel, filtered, err or errors.append, expired)
             code = channel.recv_exit_status()
             if code == -1:
                 raise EOFError
     except TimeoutError:
         _end_group(link, filtered.first)
         with contextlib.suppress(TimeoutError), link.guard(doing):
-            pump(channel, filtered, err, time.monotonic() + GRACE_S)
+            grace = time.monotonic() + GRACE_S
+            pump(channel, filtered, err or errors.append, lambda: time.monotonic() > grace)
         channel.close()
-        return Result(124, filtered.rest(), b"", time.monotonic() - begin, True)
+        seconds = time.monotonic() - begin
+        return Result(124, filtered.rest(), b"".join(errors), seconds, timed_out=True)
     except KeyboardInterrupt:
         _end_group(link, filtered.first)
         raise
-    return Result(code, pump_out + filtered.rest(), pump_err, time.monotonic() - begin)
+    return Result(code, filtered.rest(), b"".join(errors), time.monotonic() - begin)
 
 
 class _FirstLine:
@@ -83,6 +91,7 @@ class _FirstLine:
     def __init__(self, out: Callable[[bytes], None] | None):
         self.out = out
         self.first = ""
+        self.began: float | None = None
         self._head: bytes | None = b""
         self._kept: list[bytes] = []
 
@@ -93,6 +102,7 @@ class _FirstLine:
                 return
             line, _, data = self._head.partition(b"\n")
             self.first, self._head = line.decode(errors="replace").strip(), None
+            self.began = time.monotonic()
         if data:
             (self.out or self._kept.append)(data)
 

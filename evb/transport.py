@@ -167,11 +167,11 @@ def pump(
     channel: Any,
     out: Sink | None,
     err: Sink | None,
-    deadline: float | None = None,
+    expired: Callable[[], bool] = lambda: False,
 ) -> tuple[bytes, bytes]:
     """Read both streams until the command ends; collects what has no sink.
 
-    TimeoutError when time.monotonic() passes `deadline`.
+    TimeoutError when `expired` says so.
     """
     kept: tuple[list[bytes], list[bytes]] = ([], [])
     sinks = (out or kept[0].append, err or kept[1].append)
@@ -189,7 +189,7 @@ def pump(
             if not (channel.recv_ready() or channel.recv_stderr_ready()):
                 return b"".join(kept[0]), b"".join(kept[1])
             continue
-        if deadline is not None and time.monotonic() > deadline:
+        if expired():
             raise TimeoutError
         channel.status_event.wait(0.02)
         if channel.status_event.is_set():

@@ -55,8 +55,8 @@ def board(boards_home: Path) -> Iterator[SimpleNamespace]:
     from tpuforge.evb import virtual
 
     name = f"test-{os.getpid()}"
-    described, state = virtual.up(name)
-    described = replace(described, alive_timeout=15.0)
+    described, state = virtual.up(name, timeout=600)
+    described = replace(described, alive_timeout=60.0)
     try:
         yield SimpleNamespace(
             name=name,

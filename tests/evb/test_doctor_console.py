@@ -111,7 +111,7 @@ def test_console_command_and_file(board: SimpleNamespace, tmp_path: Path) -> Non
     with connect(board.aarch64) as link:
         part = f"/mnt/data/serial/.it.{digest[:12]}.part"
         link.check(f"mkdir -p /mnt/data/serial; cat > {part}", path.read_bytes()[:30_000])
-    with Console(board.aarch64, timeout=30) as console:
+    with Console(board.aarch64, timeout=300) as console:
         console.login()
         assert console.command("echo a; (exit 3)") == (3, "a\n")
         seen: list[int] = []
@@ -155,7 +155,7 @@ def test_console_on_a_pseudo_terminal(board: SimpleNamespace, tmp_path: Path) ->
         cable = replace(board.aarch64, serial=os.ttyname(slave), host="", host_key="")
         path = tmp_path / "file"
         path.write_bytes(np.random.default_rng(1).bytes(30_000))
-        with Console(cable, timeout=60) as console:
+        with Console(cable, timeout=300) as console:
             console.login()
             assert console.command("uname -m") == (0, "aarch64\n")
             console.send_file(path, "/mnt/data/serial/cable")

@@ -36,7 +36,7 @@ class Terminal:
     def say(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def hear(self, pattern: bytes, timeout: float = 120) -> bytes:
+    def hear(self, pattern: bytes, timeout: float = 600) -> bytes:
         """What was printed up to the first match, which is taken away."""
         end = time.monotonic() + timeout
         while not (found := re.search(pattern, self.heard)):
@@ -70,7 +70,7 @@ def test_shell(board: SimpleNamespace) -> None:
         t.say("echo $((6 * 7)) $(uname -m) $(tty)\n")
         assert t.hear(rb"42 aarch64 /dev/pts/\d+")
         t.say("stty size; exit 5\n")
-        assert t.process.wait(60) == 5
+        assert t.process.wait(600) == 5
 
 
 def test_console(board: SimpleNamespace) -> None:
@@ -90,7 +90,7 @@ def test_console(board: SimpleNamespace) -> None:
         t.say("echo $((6 * 7)) $(uname -m) $(tty)\n")
         assert t.hear(rb"42 aarch64 /dev/ttyS0")
         t.say("\x1d")
-        assert t.process.wait(60) == 0
+        assert t.process.wait(600) == 0
 
 
 def test_password_prompt(board: SimpleNamespace, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_password_prompt(board: SimpleNamespace, tmp_path: Path) -> None:
             t.hear(rb"password of root@127.0.0.1:\d+: ")
             t.say(f"{typed}\n")
             t.hear(answer)
-            assert t.process.wait(60) == code
+            assert t.process.wait(600) == code
             assert typed.encode() not in t.everything
 
 
@@ -112,6 +112,6 @@ def test_password_prompt(board: SimpleNamespace, tmp_path: Path) -> None:
 def test_without_a_terminal(board: SimpleNamespace, verb: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tpuforge", "evb", verb, "--board", board.name],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode and "terminal" in done.stderr and "Traceback" not in done.stderr

@@ -22,7 +22,7 @@ def command(words: list[str]) -> int:
     return subprocess.run(words, stdin=subprocess.DEVNULL, timeout=600).returncode
 
 
-def until(done: Callable[[], bool], timeout: float = 60) -> None:
+def until(done: Callable[[], bool], timeout: float = 600) -> None:
     end = time.monotonic() + timeout
     while not done():
         assert time.monotonic() < end
@@ -34,7 +34,18 @@ def test_crippled_board(boards_home: Path, tmp_path: Path, capfd: pytest.Capture
     from tpuforge.evb import BoardError, Console, collect, connect, load_board, push, run, virtual
 
     name = f"crippled-{os.getpid()}"
-    up = ["virtual", "up", "--name", name, "--target", "armhf", "--without", ",".join(WITHOUT)]
+    up = [
+        "virtual",
+        "up",
+        "--name",
+        name,
+        "--target",
+        "armhf",
+        "--without",
+        ",".join(WITHOUT),
+        "--timeout",
+        "600",
+    ]
     try:
         assert command(up) == 0
         assert command(up) == 1 and "already running" in capfd.readouterr().err
@@ -58,7 +69,7 @@ def test_crippled_board(boards_home: Path, tmp_path: Path, capfd: pytest.Capture
             assert run(link, "echo works").out == b"works\n"
             assert run(link, "sleep 4711", timeout=1).timed_out
             assert "4711" not in link.check("ps -o args | grep -v grep")
-        with Console(board, timeout=60) as console:
+        with Console(board, timeout=300) as console:
             console.login()
             with pytest.raises(BoardError, match="base64"):
                 console.send_file(path, "/mnt/data/file")
