@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from .errors import BusyError
 from .transport import Link, quote
 
-#: $1 folder. Prints LOCKED, or BUSY and the number of the process that holds the lock.
+#: $1 folder. Prints LOCKED and what stands in the lock's file `owner`, or BUSY and the number of
+#: the process that holds the lock
 HOLDER = """\
 L=$1/.tpuforge.lock; b=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
 if ! mkdir "$L" 2>/dev/null; then
@@ -25,15 +26,26 @@ if ! mkdir "$L" 2>/dev/null; then
   if [ -n "$p" ] && [ "$ob" = "$b" ] && kill -0 "$p" 2>/dev/null; then echo "BUSY $p"; exit 75; fi
   rm -rf "$L"; mkdir "$L" 2>/dev/null || { echo "BUSY ?"; exit 75; }
 fi
-trap 'rm -rf "$L"' EXIT; trap 'exit 1' HUP INT TERM PIPE
-echo "$$ $b" > "$L/owner"; echo LOCKED
-cat > /dev/null
+o="$$ $b"; exec 3<&0
+end() { kill $c 2>/dev/null; [ "$(cat "$L/owner")" = "$o" ] && rm -rf "$L"; }
+trap end EXIT; trap 'exit 1' HUP INT TERM PIPE
+echo "$o" > "$L/owner"; echo "LOCKED $o"
+cat <&3 > /dev/null & c=$!
+wait $c
+"""
+
+#: $1 process that holds a lock: ends it
+EVICT = """\
+kill $1; i=0
+while kill -0 $1 2>/dev/null && [ $i -lt 10 ]; do sleep 1; i=$((i+1)); done
+kill -9 $1 2>/dev/null
 """
 
 
 @contextlib.contextmanager
-def locked(link: Link, folder: str, wait: float = 0, take_over: bool = False) -> Iterator[None]:
-    """Hold the lock of `folder` (it must exist).
+def locked(link: Link, folder: str, wait: float = 0, take_over: bool = False) -> Iterator[str]:
+    """Hold the lock of `folder` (it must exist); what stands in its file `owner` as long as it is
+    ours.
 
     wait: seconds to wait for another push to finish. take_over: end the process of the other push.
     BusyError: another push holds it.
@@ -49,7 +61,7 @@ def locked(link: Link, folder: str, wait: float = 0, take_over: bool = False) ->
         channel.close()
         holder = words[1] if len(words) > 1 else "?"
         if take_over and holder.isdigit():
-            link.execute(f"kill {holder}; sleep 1")
+            link.execute(f"sh -c {quote(EVICT)} evict {holder}")
             take_over = False
         elif time.monotonic() >= end:
             raise BusyError(
@@ -59,7 +71,7 @@ def locked(link: Link, folder: str, wait: float = 0, take_over: bool = False) ->
         else:
             time.sleep(1)
     try:
-        yield
+        yield " ".join(words[1:])
     finally:
         with contextlib.suppress(Exception):
             channel.shutdown_write()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from ..compiler.errors import TpuforgeError
 from .board import Board
-from .errors import BoardError, NoSpaceError
+from .errors import BoardError, BusyError, NoSpaceError
 from .items import Item, sha256
 from .lock import locked
 from .transport import Link, connect, quote
@@ -34,8 +34,10 @@ while IFS= read -r f; do
   else echo "- -"; fi
 done
 """
-#: reads triples of lines mode, part, final
+#: $1 folder, $2 owner of its lock; reads triples of lines mode, part, final. Exit 75: the lock is
+#: not ours any more
 RENAME = """\
+[ "$(cat "$1/.tpuforge.lock/owner" 2>/dev/null)" = "$2" ] || exit 75
 while IFS= read -r m && IFS= read -r p && IFS= read -r f; do
   [ -d "$f" ] && { echo "$f is a folder" >&2; exit 1; }
   chmod "$m" "$p" && mv -f "$p" "$f" || exit 1
@@ -81,7 +83,7 @@ def push(
     report = Report(link.board.name)
     folder = link.board.folder
     link.check(f"mkdir -p {quote(folder)}", doing=f"making the folder {folder}")
-    with locked(link, folder, wait, take_over):
+    with locked(link, folder, wait, take_over) as owner:
         jobs = _plan(link, items, report)
         if not jobs:
             return report
@@ -95,8 +97,7 @@ def push(
             link.execute(f"rm -f {parts}")
             raise
         _verify(link, jobs)
-        lines = [f"{j.item.mode:o}\n{j.part}\n{j.final}\n" for j in jobs]
-        link.check(f"sh -c {quote(RENAME)}", "".join(lines).encode(), "renaming the new files")
+        _rename(link, jobs, owner)
         report.files += [j.final for j in jobs]
     return report
 
@@ -230,3 +231,18 @@ def _verify(link: Link, jobs: Sequence[_Job]) -> None:
             "with another checksum; the old file is untouched. Was the local file changed during "
             "the push? Push again; if it happens again the board's memory or disk is faulty"
         )
+
+
+def _rename(link: Link, jobs: Sequence[_Job], owner: str) -> None:
+    """All parts get their names, if the lock is still ours."""
+    lines = "".join(f"{j.item.mode:o}\n{j.part}\n{j.final}\n" for j in jobs)
+    words = f"sh -c {quote(RENAME)} rename {quote(link.board.folder)} {quote(owner)}"
+    done = link.execute(words, lines.encode(), "renaming the new files")
+    if done.code == 75:
+        raise BusyError(
+            f"{link.board.name}: another push has taken over {link.board.folder}; no file of this "
+            "one got its name. Push again if its files are still wanted"
+        )
+    if done.code:
+        reason = " ".join(done.err.decode(errors="replace").split())[-300:]
+        raise BoardError(f"{link.board.name}: renaming the new files failed: {reason}")

@@ -66,16 +66,26 @@ def _escaped(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
+#: $0 log file, then the command. Prints the process number of the command at once; a shell stays
+#: as its parent and notes how it ended: 128 + number of the signal
+KEEPER = """\
+(
+  "$@" < /dev/null > "$0" 2>&1 & echo $!
+  exec > /dev/null 2>&1
+  wait $! || echo "ended with exit $?" >> "$0"
+) &
+"""
+
+
 def start(m: Machine) -> int:
     """Start the machine in the background, in a session of its own; its process id.
 
-    What qemu prints goes to QEMU_LOG and the serial port to SERIAL_LOG beside the image.
+    What qemu prints and how it ended goes to QEMU_LOG, its serial port to SERIAL_LOG beside the
+    image.
     """
     if not shutil.which(PROGRAM):
         raise UserInputError(f"{PROGRAM} is not installed: `apt install qemu-system-arm`")
-    log = m.initrd.with_name(QEMU_LOG)
-    # the shell ends at once, so that the machine is nobody's child
-    words = ["sh", "-c", '"$@" < /dev/null > "$0" 2>&1 & echo $!', str(log), *command(m)]
+    words = ["sh", "-c", KEEPER, str(m.initrd.with_name(QEMU_LOG)), *command(m)]
     done = subprocess.run(
         words, capture_output=True, text=True, start_new_session=True, timeout=60, check=True
     )

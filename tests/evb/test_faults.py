@@ -249,6 +249,29 @@ def test_two_pushes_at_once(board: SimpleNamespace, tmp_path: Path) -> None:
         push(link, [Item(first, "file")])
 
 
+def test_push_that_is_taken_over(board: SimpleNamespace, tmp_path: Path) -> None:
+    """The first push, still alive, renames nothing and says so."""
+    from tpuforge.evb import BusyError, Item, connect, push
+
+    b = replace(board.aarch64, folder="/mnt/data/over")
+    first, second = some_file(tmp_path, 1 << 18, 5, "a"), some_file(tmp_path, 1 << 18, 6, "b")
+    with connect(b) as one, connect(b) as two:
+        reports = []
+
+        def progress(done: int, total: int, label: str) -> None:
+            if not reports:
+                reports.append(push(two, [Item(second, "file")], take_over=True))
+
+        with pytest.raises(BusyError, match="taken over"):
+            push(one, [Item(first, "file"), Item(first, "other")], progress)
+        assert reports[0].files == [f"{b.folder}/file"]
+        assert two.check(f"cd {b.folder}; ls; sha256sum < file").split()[:2] == [
+            "file", sha256(second),
+        ]  # fmt: skip
+        report = push(one, [Item(first, "file"), Item(first, "other")])
+        assert report.sent == 0 and report.resumed == 2 << 18
+
+
 def test_push_to_several_boards(board: SimpleNamespace, tmp_path: Path) -> None:
     """A board that can not be reached does not stop the others."""
     from tpuforge.evb import Item, LinkError, push_many

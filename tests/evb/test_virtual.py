@@ -78,7 +78,7 @@ def test_crippled_board(boards_home: Path, tmp_path: Path, capfd: pytest.Capture
         os.kill(pid, signal.SIGKILL)
         until(lambda: not virtual.status(name).pid)
         assert command(["virtual", "status", "--name", name]) == 1
-        assert "ended by itself" in capfd.readouterr().out
+        assert "ended by itself: qemu.log: ended with exit 137" in capfd.readouterr().out
         assert command(["run", "--board", name, "--", "true"]) == 1
         assert "can not be reached" in capfd.readouterr().err
     finally:
