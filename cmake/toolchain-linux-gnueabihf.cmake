@@ -1,6 +1,6 @@
 # 32-bit ARM boards with hardware floating point and glibc 2.17 or later (CV182x, CV183x 32-bit).
 set(TPU_PROCESSOR arm)
-set(TPU_GCC arm-linux-gnueabihf-)
+set(TPU_GCC arm-linux-gnueabihf-gcc)
 set(TPU_GCC_PACKAGE gcc-arm-linux-gnueabihf)
 set(TPU_GCC_FLAGS "-march=armv7-a -mfpu=neon-vfpv4 -mfloat-abi=hard")
 set(TPU_ZIG_TARGET arm-linux-gnueabihf.2.17)

@@ -4,7 +4,7 @@
     <SDK>/samples/bin  samples/data  samples/run_*.sh  samples/src   third_party/   opencv/
     <SDK>/envs_tpu_sdk.sh  version
 
-Everything is built with CMake and a toolchain file of cmake/: Debian's cross gcc or `zig cc`.
+Everything is built with CMake and a toolchain file of cmake/: `zig cc` or a cross gcc.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..compiler.errors import OptionError, UserInputError
+from .elf import read_elf
 from .items import Item, collect
 
 #: target -> toolchain file
@@ -39,26 +40,37 @@ ON_BOARD = (
 )  # fmt: skip
 
 ENVS = """\
-# Paths of the TPU SDK; source it: `. ./envs_tpu_sdk.sh` (sh: from inside the SDK folder).
+# Paths of the TPU SDK; source it: `. ./envs_tpu_sdk.sh`. A shell that does not say where its file is
+# (sh) looks at TPU_SDK_PATH, TPU_ROOT and the current folder.
 if [ -n "${BASH_SOURCE:-}" ]; then
   TPU_ROOT=$(cd "$(dirname "$BASH_SOURCE")" && pwd)
 elif [ -n "${ZSH_VERSION:-}" ]; then
   eval 'TPU_ROOT=${${(%):-%x}:A:h}'
-elif [ -e ./envs_tpu_sdk.sh ]; then
+elif [ -e "${TPU_SDK_PATH:-}/envs_tpu_sdk.sh" ]; then
+  TPU_ROOT=$TPU_SDK_PATH
+elif [ ! -e "${TPU_ROOT:-}/envs_tpu_sdk.sh" ]; then
   TPU_ROOT=$(pwd)
 fi
-export TPU_ROOT TPU_SDK_PATH="$TPU_ROOT"
-export PATH="$TPU_ROOT/bin:$TPU_ROOT/samples/bin:$PATH"
-export LD_LIBRARY_PATH="$TPU_ROOT/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+if [ -e "$TPU_ROOT/envs_tpu_sdk.sh" ]; then
+  export TPU_ROOT TPU_SDK_PATH="$TPU_ROOT"
+  export PATH="$TPU_ROOT/bin:$TPU_ROOT/samples/bin:$PATH"
+  export LD_LIBRARY_PATH="$TPU_ROOT/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+else
+  echo "envs_tpu_sdk.sh: go to the folder of the SDK first, or set TPU_SDK_PATH to it" >&2
+  unset TPU_ROOT
+  false
+fi
 """
 
 
 @dataclass(frozen=True)
 class Sdk:
-    """A built SDK: its folder and the sizes of what is in lib and bin."""
+    """A built SDK: its folder, the sizes of what is in lib and bin, and the oldest glibc that its
+    programs run with ("" for static ones)."""
 
     folder: Path
     sizes: dict[str, int]
+    glibc: str
 
 
 def source_folder() -> Path:
@@ -68,8 +80,8 @@ def source_folder() -> Path:
         if (root / "device/runtime/CMakeLists.txt").is_file():
             return root
     raise UserInputError(
-        "the C sources of the runtime are not beside this installation; run the command in a "
-        "checkout of tpuforge, or name it with --source"
+        f"the C sources of the runtime are not beside {here}: install the package again, or name "
+        "a checkout of tpuforge with --source"
     )
 
 
@@ -112,7 +124,9 @@ def build_sdk(
         for part in ("lib", "bin", "samples/bin")
         for p in sorted((folder / part).glob("*"))
     }
-    return Sdk(folder, sizes)
+    binaries = [read_elf(folder / name) for name in sizes if not name.endswith(".a")]
+    oldest = max((e.glibc() for e in binaries), default=())
+    return Sdk(folder, sizes, ".".join(map(str, oldest)))
 
 
 def _compile(
@@ -137,10 +151,11 @@ def _compile(
             options.append(f"-DTPU_COMPILER={compiler}")
         if zig and compiler != "gcc":
             options.append(f"-DZIG={zig}")
-    stb = stb_folder()
-    if stb:
+    if stb := stb_folder():
         options.append(f"-DSTB_PATH={stb}")
-    if not (work / "CMakeCache.txt").exists() and (ninja := _optional("ninja")):
+    else:
+        note("stb_image.h not found (apt install libstb-dev): the samples read .npy pictures only")
+    if not (work / "CMakeCache.txt").exists() and (ninja := find_program("ninja")):
         options += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
     note(f"configuring for {target}")
     _run([cmake, "-S", str(root / "cmake/sdk"), "-B", str(work), *options], "configuring")
@@ -161,13 +176,13 @@ def _run(command: list[str], doing: str) -> None:
         raise UserInputError(f"{doing} failed; the end of the compiler's output:\n{tail}")
 
 
-def _optional(name: str) -> str | None:
+def find_program(name: str) -> str | None:
     """A program on the PATH or beside this Python (cmake and ninja are also Python packages)."""
     return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
 
 
 def _tool(name: str) -> str:
-    path = _optional(name)
+    path = find_program(name)
     if not path:
         raise UserInputError(
             f"{name} is not installed: `pip install {name}` or `apt install {name}`"
@@ -195,7 +210,7 @@ def _complete(root: Path, tree: Path) -> None:
     for name in ("cvi_sample_model_info", "model_runner"):
         if (tree / "samples/bin" / name).exists():
             shutil.copy2(tree / "samples/bin" / name, tree / "bin" / name)
-    (tree / "cmake").mkdir()
+    (tree / "cmake").mkdir(exist_ok=True)
     for path in sorted((root / "cmake").glob("*.cmake")):
         shutil.copyfile(path, tree / "cmake" / path.name)
     for name in SAMPLE_SOURCES:
