@@ -7,7 +7,8 @@
 #   TPU_STATIC      static library and programs
 # TPU_COMPILER (variable or environment): zig, gcc, or auto: zig where it is found, since what it
 # makes runs with glibc 2.17 and later; what a gcc makes needs the glibc of its own system.
-# Result: TPU_LIBC, musl or glibc.
+# Result: TPU_LIBC, musl or glibc. A toolchain file may add TPU_SMALL_CODE, options that make code
+# smaller than -Os alone does.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR ${TPU_PROCESSOR})
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)

@@ -40,8 +40,8 @@ ON_BOARD = (
 )  # fmt: skip
 
 ENVS = """\
-# Paths of the TPU SDK; source it: `. ./envs_tpu_sdk.sh`. A shell that does not say where its file is
-# (sh) looks at TPU_SDK_PATH, TPU_ROOT and the current folder.
+# Paths of the TPU SDK; source it: `. ./envs_tpu_sdk.sh`. A shell that does not say where its file
+# is (sh) looks at TPU_SDK_PATH, TPU_ROOT and the current folder.
 if [ -n "${BASH_SOURCE:-}" ]; then
   TPU_ROOT=$(cd "$(dirname "$BASH_SOURCE")" && pwd)
 elif [ -n "${ZSH_VERSION:-}" ]; then

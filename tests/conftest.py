@@ -121,8 +121,8 @@ def _build(shared: Path, name: str, batch: int, path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def sdk(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`sdk(target, compiler="zig")`: the SDK folder of a board, built on first use (half a minute:
-    only in tests marked `model`). Skips without the compiler."""
+    """`sdk(target, compiler="zig", simulator=True)`: the SDK folder of a board, built on first
+    use (half a minute: only in tests marked `model`). Skips without the compiler."""
     from cross import sdk_builder
 
     return sdk_builder(tmp_path_factory.mktemp("sdk"))

@@ -91,9 +91,9 @@ def execute(
     return done.stdout
 
 
-def emulated(target: Target, program: Path, options: Sequence[object] = ()) -> Path:
-    """A script beside the program that runs it in the emulator; options: of the emulator."""
-    script = program.with_name(f"{program.name}.run")
+def emulated(target: Target, program: Path, folder: Path, options: Sequence[object] = ()) -> Path:
+    """A script in `folder` that runs the program in the emulator; options: of the emulator."""
+    script = folder / f"emulated-{program.name}"
     words = " ".join(f"'{word}'" for word in [*target.words(), *options, program])
     script.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     script.chmod(0o755)
@@ -101,14 +101,16 @@ def emulated(target: Target, program: Path, options: Sequence[object] = ()) -> P
 
 
 def sdk_builder(folder: Path) -> Callable[..., Path]:
-    """`sdk(target, compiler="zig")`: the SDK folder, built on first use below `folder`."""
+    """`sdk(target, compiler="zig", simulator=True)`: the SDK folder, built on first use below
+    `folder`."""
 
-    def build(name: str, compiler: str = "zig") -> Path:
-        place = folder / f"{name}-{compiler}"
+    def build(name: str, compiler: str = "zig", simulator: bool = True) -> Path:
+        place = folder / f"{name}-{compiler}{'' if simulator else '-board'}"
         if not place.exists():
-            needs_compiler(TARGETS[name], compiler)
+            if name in TARGETS:
+                needs_compiler(TARGETS[name], compiler)
             tool("cmake")
-            build_sdk(name, place, source=ROOT, compiler=compiler)
+            build_sdk(name, place, source=ROOT, compiler=compiler, simulator=simulator)
         return place
 
     return build

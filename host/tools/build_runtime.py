@@ -18,8 +18,12 @@ def _main(argv: list[str]) -> int:
     )
     p.add_argument("--target", required=True, choices=list(TOOLCHAINS), help="processor and libc")
     p.add_argument("--output", metavar="DIR", help="SDK folder (default cvitek_tpu_sdk_<target>)")
-    p.add_argument("--compiler", default="auto", choices=COMPILERS, help="auto: zig if found, else gcc")
-    p.add_argument("--source", metavar="DIR", help="checkout of tpuforge (default: the installed sources)")
+    p.add_argument(
+        "--compiler", default="auto", choices=COMPILERS, help="auto: zig if found, else gcc"
+    )
+    p.add_argument(
+        "--source", metavar="DIR", help="checkout of tpuforge (default: the installed sources)"
+    )
     p.add_argument("--build", metavar="DIR", help="keep the build folder for the next time")
     p.add_argument("--jobs", type=int, help="compiler processes (default: all processors)")
     p.add_bool("--simulator", default=True, help="include the simulator (default true)")

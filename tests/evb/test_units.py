@@ -118,14 +118,36 @@ def test_what_a_board_gets_of_an_sdk(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash"])
-def test_envs_script(tmp_path: Path, shell: str) -> None:
-    """Safe under set -u; bash finds it from anywhere."""
+@pytest.mark.parametrize(
+    ("shell", "cwd", "env"),
+    [
+        ("sh", "{sdk}", {}), ("bash", "/", {}), ("sh", "/", {"TPU_SDK_PATH": "{sdk}"}),
+        ("sh", "/", {"TPU_ROOT": "{sdk}"}), ("bash", "/", {"TPU_ROOT": "/elsewhere"}),
+    ],
+)  # fmt: skip
+def test_envs_script(tmp_path: Path, shell: str, cwd: str, env: dict[str, str]) -> None:
+    """Safe under set -u; bash finds it from anywhere, sh by the two variables."""
     (tmp_path / "envs_tpu_sdk.sh").write_text(ENVS)
-    cwd = "/" if shell == "bash" else str(tmp_path)
-    script = f"set -eu; unset LD_LIBRARY_PATH; . {tmp_path}/envs_tpu_sdk.sh; echo $LD_LIBRARY_PATH"
-    done = subprocess.run([shell, "-c", script], capture_output=True, text=True, cwd=cwd)
-    assert (done.stdout, done.stderr) == (f"{tmp_path}/lib\n", "")
+    script = (
+        f"set -eu; . {tmp_path}/envs_tpu_sdk.sh; "
+        'echo "$LD_LIBRARY_PATH $TPU_ROOT $TPU_SDK_PATH ${PATH%%:/usr*}"'
+    )
+    done = subprocess.run(
+        [shell, "-c", script], capture_output=True, text=True, cwd=cwd.format(sdk=tmp_path),
+        env={"PATH": "/usr/bin:/bin", **{k: v.format(sdk=tmp_path) for k, v in env.items()}},
+    )  # fmt: skip
+    places = f"{tmp_path}/lib {tmp_path} {tmp_path} {tmp_path}/bin:{tmp_path}/samples/bin\n"
+    assert (done.stdout, done.stderr) == (places, "")
+
+
+def test_envs_script_elsewhere(tmp_path: Path) -> None:
+    """A shell that can not find the folder says so and changes nothing."""
+    (tmp_path / "envs_tpu_sdk.sh").write_text(ENVS)
+    script = f'set -u; . {tmp_path}/envs_tpu_sdk.sh || echo "failed $PATH ${{TPU_ROOT:-none}}"'
+    done = subprocess.run(
+        ["sh", "-c", script], capture_output=True, text=True, cwd="/", env={"PATH": "/usr/bin"}
+    )
+    assert done.stdout == "failed /usr/bin none\n" and "TPU_SDK_PATH" in done.stderr
 
 
 def test_findings_from_facts() -> None:

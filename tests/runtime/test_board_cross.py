@@ -31,7 +31,7 @@ class Build:
     folder: Path
 
     def program(self, name: str) -> Path:
-        return emulated(self.target, self.folder / name)
+        return emulated(self.target, self.folder / name, self.folder)
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +189,14 @@ def test_faults(board: Board, network: Callable, fault: str, codes: list[int], t
 # ---- the shared library, an unmodified program, the driver preloaded ----
 
 
+@pytest.mark.parametrize("simulator", [True, False])
 @pytest.mark.parametrize("chip", CHIPS)
-def test_model_runner(dynamic: Build, vendor_dir: Path, tmp_path: Path, chip: str):
+def test_model_runner(
+    dynamic: Build, sdk: Callable[..., Path], vendor_dir: Path, tmp_path: Path, chip: str,
+    simulator: bool,
+):  # fmt: skip
     """The bytes of the vendor's emulator with every cache rule enforced."""
+    folder = sdk(dynamic.target.name, simulator=simulator)
     x = np.load(vendor_dir / "tiny_resnet_in.npz")["input"]
     np.savez(tmp_path / "in.npz", input=x)
     driver = {
@@ -200,7 +205,7 @@ def test_model_runner(dynamic: Build, vendor_dir: Path, tmp_path: Path, chip: st
         "FAKE_TPU_REPORT": tmp_path / "report",
     }
     words = [word for name, value in driver.items() for word in ("-E", f"{name}={value}")]
-    runner = emulated(dynamic.target, dynamic.folder / "runner", words)
+    runner = emulated(dynamic.target, folder / "bin/model_runner", tmp_path, words)
     model = vendor_dir / f"tiny_resnet_{chip}.cvimodel"
     execute(runner, "-m", model, "-i", tmp_path / "in.npz", "-o", tmp_path / "out.npz", "-c", 3)
     expected = np.load(vendor_dir / f"tiny_resnet_{chip}_out.npz")["output_Gemm_f32"]
@@ -210,11 +215,11 @@ def test_model_runner(dynamic: Build, vendor_dir: Path, tmp_path: Path, chip: st
     assert "jobs 3 segments 3 violations 0 buffers 0" in report
 
 
-def test_board_without_driver(dynamic: Build, vendor_dir: Path):
+def test_board_without_driver(dynamic: Build, vendor_dir: Path, tmp_path: Path):
     """A clear error, exit code 1."""
     model = vendor_dir / "tiny_resnet_cv181x.cvimodel"
     words = ["-E", "CVI_NN_BACKEND=board"]
-    runner = emulated(dynamic.target, dynamic.folder / "runner", words)
+    runner = emulated(dynamic.target, dynamic.folder / "runner", tmp_path, words)
     done = subprocess.run(
         [runner, "-m", model], capture_output=True, text=True, check=False, timeout=100
     )
