@@ -125,7 +125,10 @@ def sdk(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     use (half a minute: only in tests marked `model`). Skips without the compiler."""
     from cross import sdk_builder
 
-    return sdk_builder(tmp_path_factory.mktemp("sdk"))
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one folder for all workers
+        folder = folder.parent
+    return sdk_builder(folder / "sdk")
 
 
 @pytest.fixture(scope="session")

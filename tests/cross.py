@@ -6,6 +6,7 @@ runs a program of this machine.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -106,11 +107,14 @@ def sdk_builder(folder: Path) -> Callable[..., Path]:
 
     def build(name: str, compiler: str = "zig", simulator: bool = True) -> Path:
         place = folder / f"{name}-{compiler}{'' if simulator else '-board'}"
-        if not place.exists():
-            if name in TARGETS:
-                needs_compiler(TARGETS[name], compiler)
-            tool("cmake")
-            build_sdk(name, place, source=ROOT, compiler=compiler, simulator=simulator)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f"{place.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # other processes may want the same one
+            if not place.exists():
+                if name in TARGETS:
+                    needs_compiler(TARGETS[name], compiler)
+                tool("cmake")
+                build_sdk(name, place, source=ROOT, compiler=compiler, simulator=simulator)
         return place
 
     return build

@@ -54,7 +54,7 @@ def test_archive(tmp_path: Path) -> None:
         data += str(len(content)).encode().ljust(10) + b"`\n" + content + b"\n" * (len(content) % 2)
     (tmp_path / "a.a").write_bytes(data)
     assert [part.loaded for part in read_archive(tmp_path / "a.a")] == [100, 100]
-    (tmp_path / "a.a").write_bytes(data[:-1])
+    (tmp_path / "a.a").write_bytes(data[:-2])
     with pytest.raises(UserInputError, match="damaged"):
         read_archive(tmp_path / "a.a")
 
