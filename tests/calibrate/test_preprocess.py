@@ -207,7 +207,7 @@ def test_gray_of_an_array():
     "attrs",
     [
         {"pixel_format": "gray"}, {"pixel_format": "xyz"}, {"mean": (1.0, 2.0)},
-        {"resize_dims": (4, 8)}, {"pad_type": "left"},
+        {"resize_dims": (4, 8)}, {"resize_dims": (8, 99_999_999_999)}, {"pad_type": "left"},
         {"yuv_type": "YUV444"}, {"channel_format": "none"},
         {"pad_value": 256}, {"keep_ratio_mode": "longest"}, {"crop": "left"},
     ],
@@ -231,6 +231,21 @@ def test_colour_files(tmp_path, picture):
         cv2.imwrite(str(tmp_path / "x.png"), picture)
         path.write_bytes((tmp_path / "x.png").read_bytes())
         assert np.array_equal(rgb_model(45, 70).decode(path), picture)
+
+
+def test_png_that_is_cut_or_lies(tmp_path, picture):
+    """Cut anywhere, or with a chunk of 2 GB: refused at once; bytes behind the end do not matter."""
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), picture)
+    data = path.read_bytes()
+    at = data.index(b"IDAT")
+    lying = data[: at - 4] + b"\xff\xff\xff\x7f" + data[at:]
+    for bad in (data[:40], data[:-13], data[:-1], lying):
+        path.write_bytes(bad)
+        with pytest.raises(UserInputError, match="truncated PNG"):
+            rgb_model(45, 70).decode(path)
+    path.write_bytes(data + b"more")
+    assert np.array_equal(rgb_model(45, 70).decode(path), picture)
 
 
 def test_gray_of_a_jpeg_is_its_luma(tmp_path, picture):

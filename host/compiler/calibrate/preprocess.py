@@ -27,6 +27,7 @@ from ..fileio import DAMAGED_ARRAYS
 #: float array ready to use
 Source = str | os.PathLike[str] | np.ndarray
 
+MAX_SIDE = 32767  # OpenCV's limit
 IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "jfif", "png", "bmp"})
 CHANNELS = {"bgr": 3, "rgb": 3, "gray": 1, "rgba": 4, "rgbd": 4}
 _BAYER = frozenset({"gbrg", "grbg", "bggr", "rggb"})
@@ -107,6 +108,10 @@ class Preprocess:
         if any(r < n for r, n in zip(self.resize_dims, self.net_dims, strict=True)):
             raise OptionError(
                 f"resize_dims {self.resize_dims} is smaller than the network input {self.net_dims}"
+            )
+        if max(self.resize_dims) > MAX_SIDE:
+            raise OptionError(
+                f"resize_dims {self.resize_dims}: pictures are resized to {MAX_SIDE} at most"
             )
         if not 0 <= self.pad_value <= 255:
             raise OptionError(f"pad_value is {self.pad_value:g}: 0 to 255, as in the picture")
@@ -254,6 +259,8 @@ def decode_image(path: str | os.PathLike[str], pixel_format: str) -> np.ndarray:
     data = read_bytes(path)
     if _is_truncated_jpeg(data):
         raise UserInputError(f"{path}: truncated JPEG (no end marker)")
+    if _is_truncated_png(data):
+        raise UserInputError(f"{path}: truncated PNG (a chunk goes on behind the end of the file)")
     flags = {
         "gray": cv2.IMREAD_GRAYSCALE,
         "rgba": cv2.IMREAD_UNCHANGED,
@@ -283,6 +290,18 @@ def _imdecode(data: bytes, flags: int) -> np.ndarray | None:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         return None
+
+
+def _is_truncated_png(data: bytes) -> bool:
+    """True for a PNG with a chunk that claims more bytes than there are (OpenCV would take long to
+    find out).
+    """
+    if not data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return False
+    at = 8
+    while at + 8 <= len(data) and data[at + 4 : at + 8] != b"IEND":
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return at + 12 > len(data)
 
 
 def _is_truncated_jpeg(data: bytes) -> bool:
