@@ -234,7 +234,7 @@ def test_colour_files(tmp_path, picture):
 
 
 def test_png_that_is_cut_or_lies(tmp_path, picture):
-    """Cut anywhere, or with a chunk of 2 GB: refused at once; bytes behind the end do not matter."""
+    """Cut anywhere, or with a chunk of 2 GB: refused at once; bytes behind the end are ignored."""
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), picture)
     data = path.read_bytes()
