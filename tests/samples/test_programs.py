@@ -312,3 +312,42 @@ def test_aligned_tensors_are_bytes(run: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "in.npz", x=np.zeros((1, 3, 64, 64), np.uint8))
     done = run("model_runner", *words)
     assert done.returncode == 1 and "6144 elements" in done.stderr
+
+
+def test_model_info_of_every_program(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    path.write_bytes(copies([1, 1, 1, 8], "int8", 1.0, (1, 4)))
+    done = run("cvi_sample_model_info", path)
+    assert done.returncode == 0 and done.stderr == ""
+    first, second = done.stdout.split(f"Model Param for {path}, program #1:\n")
+    assert f"Model Param for {path}:\n" in first
+    assert "  [0] x, shape (1,1,1,8), count 8, fmt 6\n" in first
+    assert "  [0] y, shape (4,1,1,8), count 32, fmt 6\n" in second
+    assert second.endswith("CVI_NN_CleanupModel succeeded\n")
+
+
+@pytest.mark.parametrize("name", ["cvi_sample_model_info", "model_runner"])
+def test_files_that_are_no_models(run: Run, vendor_dir: Path, tmp_path: Path, name: str) -> None:
+    """A message and exit code 1."""
+    option = ("-m",) if name == "model_runner" else ()
+    data = model(vendor_dir).read_bytes()
+    for content in (b"", b"text" * 50, data[:3000], data[:100] + bytes(40) + data[140:]):
+        (tmp_path / "m").write_bytes(content)
+        done = run(name, *option, tmp_path / "m")
+        assert done.returncode == 1 and "CVI_NN_RegisterModel failed (0xc07780" in done.stderr
+    for path in (tmp_path / "nothing", tmp_path):
+        assert run(name, *option, path).returncode == 1
+
+
+def test_model_runner_with_files_that_are_not_there(
+    run: Run, vendor_dir: Path, tmp_path: Path
+) -> None:
+    words = ("-m", model(vendor_dir))
+    for more, text in (
+        (("-i", tmp_path / "no.npz"), "can not read"),
+        (("-r", tmp_path / "no.npz"), "no such file"),
+        (("-o", tmp_path / "no" / "out.npz"), "out.npz"),
+        (("--load-from-memory", "-m", tmp_path / "no"), "can not read"),
+    ):
+        done = run("model_runner", *words, *more)
+        assert done.returncode == 1 and text in done.stderr, done.stderr
