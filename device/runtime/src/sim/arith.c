@@ -115,8 +115,9 @@ int exec_arith(const exec_ctx *x, const tiu_cmd *t) {
                  .wb = p.ws[2],
                  .wr = p.ws[0],
                  .constant = t->constant};
+  const span channels = share_of(x, p.c, 1);
   for (uint32_t n = 0; n < p.n; n++) {
-    for (uint32_t c = 0; c < p.c; c++) {
+    for (uint32_t c = channels.first; c < channels.end; c++) {
       uint8_t *r = plane_at(x, &t->res, n, c);
       const uint8_t *a = operand_at(x, &t->a, n, c);
       const uint8_t *b = with_b ? operand_at(x, &t->b, n, c) : a;

@@ -108,36 +108,52 @@ static void decode_int8(const kernel_set *k, bit_reader *r, const uint8_t *map, 
   }
 }
 
-int exec_decompress(const exec_ctx *x, const tdma_cmd *d) {
-  const tpu_region *region = &x->regions[d->src.region];
-  const uint8_t *p = region->data + d->src.addr;
-  const uint64_t size = region->size - d->src.addr; /* checked before the run */
-  uint64_t left = d->count;
-  const uint64_t blocks = (left + BLOCK - 1) / BLOCK, map_size = (blocks + 15) & ~UINT64_C(15);
-  stream_header h;
-  if (!read_header(p, size, &h) || 16 + map_size + h.payload > size) {
-    return sim_fail(x->err, TPU_SIM_RANGE, "compressed data at 0x%llx leave region %u",
-                    (unsigned long long)d->src.addr, d->src.region);
+static void skip_elements(walker *to, uint64_t count) {
+  while (count) {
+    const uint64_t run = walker_run(to), n = run < count ? run : count;
+    count -= n;
+    walker_skip(to, n);
   }
-  if (h.bf16 != d->packed_bf16) {
-    return sim_fail(x->err, TPU_SIM_BAD_STREAM, "compressed data at 0x%llx of region %u are %s",
-                    (unsigned long long)d->src.addr, d->src.region,
-                    h.bf16 ? "bf16, the command wants bytes" : "bytes, the command wants bf16");
+}
+
+/* Bits of the blocks of bytes in front of one. */
+static uint64_t bits_of(const uint8_t *map, uint64_t blocks) {
+  uint64_t bits = 0;
+  for (uint64_t b = 0; b < blocks; b++) {
+    const unsigned k = map[b] >> 5;
+    bits += k >= 6 ? 8 * BLOCK : 16 * k + 16 + (map[b] & 31);
   }
+  return bits;
+}
+
+int decompress_divides(const chip_info *chip, const tdma_cmd *d) {
+  const side *s = &d->dst;
+  const uint64_t groups = (s->addr / LANE_BYTES + s->c - 1) / chip->lanes + 1;
+  uint64_t dim[4][2] = {{1, s->w}, {s->hs, s->h}, {s->cs, groups}, {s->ns, s->n}};
+  return !d->packed_bf16 && s->local && !dims_overlap(dim, 4, 1);
+}
+
+/* Some of the blocks; r: the bits of all. */
+static void decode_blocks(const exec_ctx *x, const tdma_cmd *d, const stream_header *h,
+                          const uint8_t *map, bit_reader r, span blocks) {
   uint8_t table[256], out[CHUNK_BLOCKS * BLOCK * 2];
+  const kernel_set *k = kernels_get();
   for (unsigned u = 0; u < 256; u++) {
-    table[u] = h.bf16 ? exponent_value((int)u, &h) : int8_value(u, &h);
+    table[u] = h->bf16 ? exponent_value((int)u, h) : int8_value(u, h);
   }
-  bit_reader r = {.p = p + 16 + map_size, .bits = (uint64_t)h.payload * 8};
-  const uint32_t e = h.bf16 ? 2 : 1;
+  const uint32_t e = h->bf16 ? 2 : 1;
+  uint64_t left = d->count - (uint64_t)blocks.first * BLOCK;
   walker to;
   walker_open(&to, x, d, &d->dst);
-  for (uint64_t b = 0; b < blocks; b += CHUNK_BLOCKS) {
-    const unsigned count = blocks - b < CHUNK_BLOCKS ? (unsigned)(blocks - b) : CHUNK_BLOCKS;
-    if (h.bf16) {
-      decode_bf16(&r, p + 16 + b, count, &h, table, out);
+  skip_elements(&to, (uint64_t)blocks.first * BLOCK);
+  r.at = blocks.first ? bits_of(map, blocks.first) : 0;
+  for (uint64_t b = blocks.first; b < blocks.end; b += CHUNK_BLOCKS) {
+    const unsigned count =
+        blocks.end - b < CHUNK_BLOCKS ? (unsigned)(blocks.end - b) : CHUNK_BLOCKS;
+    if (h->bf16) {
+      decode_bf16(&r, map + b, count, h, table, out);
     } else {
-      decode_int8(kernels_get(), &r, p + 16 + b, count, &h, table, out);
+      decode_int8(k, &r, map + b, count, h, table, out);
     }
     uint64_t have = (uint64_t)count * BLOCK < left ? (uint64_t)count * BLOCK : left;
     left -= have;
@@ -149,6 +165,26 @@ int exec_decompress(const exec_ctx *x, const tdma_cmd *d) {
       walker_skip(&to, n);
     }
   }
+}
+
+int exec_decompress(const exec_ctx *x, const tdma_cmd *d) {
+  const tpu_region *region = &x->regions[d->src.region];
+  const uint8_t *p = region->data + d->src.addr;
+  const uint64_t size = region->size - d->src.addr; /* checked before the run */
+  const uint64_t blocks = (d->count + BLOCK - 1) / BLOCK, map_size = (blocks + 15) & ~UINT64_C(15);
+  stream_header h;
+  if (!read_header(p, size, &h) || 16 + map_size + h.payload > size) {
+    return sim_fail(x->err, TPU_SIM_RANGE, "compressed data at 0x%llx leave region %u",
+                    (unsigned long long)d->src.addr, d->src.region);
+  }
+  if (h.bf16 != d->packed_bf16) {
+    return sim_fail(x->err, TPU_SIM_BAD_STREAM, "compressed data at 0x%llx of region %u are %s",
+                    (unsigned long long)d->src.addr, d->src.region,
+                    h.bf16 ? "bf16, the command wants bytes" : "bytes, the command wants bf16");
+  }
+  const bit_reader r = {.p = p + 16 + map_size, .bits = (uint64_t)h.payload * 8};
+  const span part = share_of(x, (uint32_t)blocks, CHUNK_BLOCKS); /* count < 2^29 */
+  decode_blocks(x, d, &h, p + 16, r, part);
   return TPU_SIM_OK;
 }
 

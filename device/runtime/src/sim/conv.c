@@ -312,20 +312,30 @@ static void begin(conv_state *s, const exec_ctx *x, const tiu_cmd *t, uint32_t m
   }
 }
 
+/* Parts of a command: by output rows, which divides the packing of inputs, too, or by channels
+ * where there are few rows. */
+static int share_by_rows(const exec_ctx *x, const tiu_cmd *t) {
+  return t->res.h >= 7 * x->parts || (t->res.h >= 2 * x->parts && t->res.h % x->parts == 0);
+}
+
 void exec_conv(const exec_ctx *x, const tiu_cmd *t) {
   if (t->direct) {
     exec_conv_direct(x, t);
     return;
   }
-  const uint32_t end = t->res.h;
+  const int by_rows = share_by_rows(x, t);
+  const span rows = by_rows ? share_of(x, t->res.h, 1) : (span){0, t->res.h};
+  const span channels = by_rows ? (span){0, t->res.c} : share_of(x, t->res.c, GEMM_ROWS);
+  if (channels.first == channels.end) {
+    return;
+  }
   conv_state s;
-  begin(&s, x, t, end);
+  begin(&s, x, t, rows.end - rows.first);
   for (s.n = 0; s.n < t->res.n; s.n++) {
-    for (s.y = 0; s.y < end; s.y += s.e.rows) {
-      const uint32_t rows = end - s.y < s.e.rows ? end - s.y : s.e.rows;
-      s.flat = expansion_flat(&s.e, t, rows);
-      pack_input(&s, s.n == 0 && s.y == 0);
-      run_channels(&s, 0, t->res.c);
+    for (s.y = rows.first; s.y < rows.end; s.y += s.e.rows) {
+      s.flat = expansion_flat(&s.e, t, rows.end - s.y < s.e.rows ? rows.end - s.y : s.e.rows);
+      pack_input(&s, s.n == 0 && s.y == rows.first);
+      run_channels(&s, channels.first, channels.end);
     }
   }
 }

@@ -116,18 +116,10 @@ int check_signs(const cv_tiu *f, int relu_possible, int shift_typ, const err_ctx
   return TPU_SIM_OK;
 }
 
-/* Whether two elements of the result may share a byte: with the dimensions sorted by stride, each
- * stride must reach past everything inside it. */
-static int result_overlaps(const chip_info *chip, const tiu_cmd *t, uint32_t size,
-                           uint32_t planes) {
-  const operand *r = &t->res;
-  const uint32_t groups = (r->lane + r->c - 1u) / chip->lanes + 1;
-  uint64_t dim[5][2] = {
-      {r->ws, r->w}, {r->hs, r->h}, {r->cs, groups}, {r->ns, r->n}, {r->bs, planes}};
-  uint64_t extent = size;
-  for (int i = 0; i < 5; i++) {
+int dims_overlap(uint64_t (*dim)[2], int dims, uint64_t extent) {
+  for (int i = 0; i < dims; i++) {
     int least = i;
-    for (int k = i + 1; k < 5; k++) {
+    for (int k = i + 1; k < dims; k++) {
       least = dim[k][0] < dim[least][0] ? k : least;
     }
     const uint64_t stride = dim[least][0], count = dim[least][1];
@@ -141,6 +133,15 @@ static int result_overlaps(const chip_info *chip, const tiu_cmd *t, uint32_t siz
     }
   }
   return 0;
+}
+
+static int result_overlaps(const chip_info *chip, const tiu_cmd *t, uint32_t size,
+                           uint32_t planes) {
+  const operand *r = &t->res;
+  const uint32_t groups = (r->lane + r->c - 1u) / chip->lanes + 1;
+  uint64_t dim[5][2] = {
+      {r->ws, r->w}, {r->hs, r->h}, {r->cs, groups}, {r->ns, r->n}, {r->bs, planes}};
+  return dims_overlap(dim, 5, size);
 }
 
 void note_write(const chip_info *chip, tiu_cmd *t, uint32_t size, uint32_t planes) {

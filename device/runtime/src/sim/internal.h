@@ -7,6 +7,7 @@
 
 #include "cv18xx_fields.h"
 #include "sim.h"
+#include "team.h"
 
 #define LANE_BYTES 32768u
 #define MAX_LANES 32u
@@ -18,6 +19,9 @@
 #endif
 #define SCRATCH_MOST (1u << 20)
 #define MAX_SCRATCH (UINT64_C(96) << 20) /* larger expansions use the direct (slow) loops */
+#ifndef SHARED_WORK
+#define SHARED_WORK 500000 /* operations of a command for which it pays to use several threads */
+#endif
 #define MAX_COMMAND_WORK (UINT64_C(1) << 33)
 #define MAX_STREAM_WORK (UINT64_C(1) << 41)
 
@@ -135,6 +139,7 @@ typedef struct {
 typedef struct {
   uint8_t op, engine; /* engine 0 TIU, 2 TDMA */
   uint32_t index;     /* position among the commands of the stream */
+  uint64_t work;      /* bound of its operations */
   union {
     tiu_cmd t;
     tdma_cmd d;
@@ -161,7 +166,8 @@ struct tpu_sim {
   uint8_t *lmem;                    /* lanes * 32768 bytes, then PAD_BYTES */
   uint8_t *scratch_block, *scratch; /* as allocated; 64-byte aligned */
   uint8_t *shadow;                  /* like lmem, allocated when needed */
-  size_t scratch_size;
+  size_t scratch_size;              /* of each thread */
+  team *team;                       /* NULL: one thread */
 };
 
 /* ---- decoding (errors: TPU_SIM_*) ---- */
@@ -176,6 +182,9 @@ int decode_tiu(const chip_info *chip, const cv_tiu *f, command *out, demand *nee
                const err_ctx *e);
 int decode_tdma(const chip_info *chip, const cv_tdma *f, command *out, demand *need,
                 const err_ctx *e);
+/* Whether elements of `size` bytes in dimensions {stride, count} may share a byte: sorted by stride
+ * (dim is changed), each stride must reach past everything inside it. */
+int dims_overlap(uint64_t (*dim)[2], int dims, uint64_t size);
 /* The command of a packet (the first one: p->packets); returns the next packet. */
 const uint8_t *program_next(const tpu_program *p, const uint8_t *packet, command *out,
                             const err_ctx *e);
@@ -191,9 +200,21 @@ typedef struct {
   uint8_t gen_b;
   uint8_t *scratch;
   size_t scratch_size;
+  uint32_t part, parts; /* this call does only that part of the command */
   const tpu_region *regions;
   const err_ctx *err;
 } exec_ctx;
+
+/* This part's share of `count` things, whole multiples of `step` but for the last. */
+typedef struct {
+  uint32_t first, end;
+} span;
+
+static inline span share_of(const exec_ctx *x, uint32_t count, uint32_t step) {
+  const uint64_t steps = (count + step - 1) / step;
+  const uint64_t end = steps * (x->part + 1) / x->parts * step;
+  return (span){(uint32_t)(steps * x->part / x->parts * step), end < count ? (uint32_t)end : count};
+}
 
 int exec_arith(const exec_ctx *x, const tiu_cmd *t);
 void exec_lookup(const exec_ctx *x, const tiu_cmd *t);
@@ -208,6 +229,8 @@ void exec_pool_direct(const exec_ctx *x, const tiu_cmd *t);
 void exec_matrix(const exec_ctx *x, const tiu_cmd *t);
 int exec_tdma(const exec_ctx *x, int op, const tdma_cmd *d);
 int exec_decompress(const exec_ctx *x, const tdma_cmd *d);
+/* Whether a decompression can be done in parts: blocks of bytes, distinct destinations. */
+int decompress_divides(const chip_info *chip, const tdma_cmd *d);
 int exec_compress(const exec_ctx *x, const tdma_cmd *d);
 
 /* Scratch bytes a command takes when there are `area`: as few, or its least. */

@@ -243,7 +243,7 @@ static void run_rows(matrix_state *s) {
 
 void exec_matrix(const exec_ctx *x, const tiu_cmd *t) {
   matrix_state s = {.x = x, .t = t, .k = kernels_get()};
-  const uint32_t total = (uint32_t)t->res.c * t->res.w;
+  const span columns = share_of(x, (uint32_t)t->res.c * t->res.w, GEMM_COLS);
   s.per_unit = units_of_depth(s.k, t);
   layout(t, s.per_unit, x->scratch_size, &s, x->scratch);
   s.inner = t->b.n;
@@ -253,8 +253,8 @@ void exec_matrix(const exec_ctx *x, const tiu_cmd *t) {
   for (uint32_t k = 0; k < s.count; k++) {
     s.offs[k] = k * s.width;
   }
-  for (s.first = 0; s.first < total; s.first += s.width) {
-    s.cols = total - s.first < s.width ? total - s.first : s.width;
+  for (s.first = columns.first; s.first < columns.end; s.first += s.width) {
+    s.cols = columns.end - s.first < s.width ? columns.end - s.first : s.width;
     pack_right(&s);
     run_rows(&s);
   }

@@ -211,6 +211,7 @@ const uint8_t *program_next(const tpu_program *p, const uint8_t *packet, command
   out->engine = packet[2] & 15;
   memcpy(&out->index, packet + 4, 4);
   (void)decode_packet(p->chip, packet + HEADER_BYTES, out, &sync, &need, e); /* was checked */
+  out->work = need.work;
   return packet + HEADER_BYTES + (out->engine == 0 ? CV_TIU_BYTES : CV_TDMA_BYTES);
 }
 

@@ -22,12 +22,14 @@ int tpu_sim_create(const char *chip, tpu_sim **out) {
     free(s);
     return TPU_SIM_NOMEM;
   }
+  s->team = team_create(team_wanted());
   *out = s;
   return TPU_SIM_OK;
 }
 
 void tpu_sim_destroy(tpu_sim *s) {
   if (s) {
+    team_destroy(s->team);
     free(s->lmem);
     free(s->scratch_block);
     free(s->shadow);
@@ -54,13 +56,15 @@ static int check_regions(const tpu_program *p, const tpu_region regions[8], char
   return tpu_program_check(p, size, err, errlen);
 }
 
+/* `need` bytes of scratch for every thread. */
 static int grow_scratch(tpu_sim *s, size_t need) {
+  need = (need + 63) / 64 * 64;
   if (need <= s->scratch_size) {
     return TPU_SIM_OK;
   }
   free(s->scratch_block);
   s->scratch_size = 0;
-  s->scratch_block = calloc(1, need + 64 + PAD_BYTES);
+  s->scratch_block = calloc(1, need * team_size(s->team) + 64 + PAD_BYTES);
   if (!s->scratch_block) {
     return TPU_SIM_NOMEM;
   }
@@ -98,6 +102,63 @@ static int execute(const exec_ctx *x, const command *c) {
   return TPU_SIM_OK;
 }
 
+typedef struct {
+  const exec_ctx *x;
+  const command *c;
+  int rc; /* of part 0; an error is the same in all parts */
+} shared_command;
+
+static void execute_part(void *ctx, uint32_t part) {
+  static const err_ctx silent;
+  shared_command *shared = ctx;
+  exec_ctx x = *shared->x;
+  x.part = part;
+  x.scratch += part * x.scratch_size;
+  if (part) {
+    x.err = &silent;
+    (void)execute(&x, shared->c);
+  } else {
+    shared->rc = execute(&x, shared->c);
+  }
+}
+
+/* Large commands whose results do not overlap, by several threads. */
+static int is_shared(const tpu_sim *s, const command *c) {
+  if (!s->team || c->work < SHARED_WORK / 4) {
+    return 0;
+  }
+  switch (c->op) {
+  case OP_CONV:
+  case OP_MATRIX:
+    return c->work >= SHARED_WORK && !c->u.t.direct;
+  case OP_DEPTHWISE: /* slower by operation */
+  case OP_POOL:
+    return !c->u.t.direct;
+  case OP_ARITH: /* a shift may fail in the middle */
+    return c->work >= SHARED_WORK && !c->u.t.direct && c->u.t.eu != EU_SHIFT;
+  case OP_DECOMPRESS:
+    return c->work >= SHARED_WORK && decompress_divides(s->chip, &c->u.d);
+  default:
+    return 0;
+  }
+}
+
+static int run_command(tpu_sim *s, exec_ctx *x, const command *c) {
+  x->rmem = s->lmem;
+  if (c->engine == 0 && c->u.t.snapshot) {
+    memcpy(s->shadow, s->lmem, (size_t)s->chip->lanes * LANE_BYTES);
+    x->rmem = s->shadow;
+  }
+  if (!is_shared(s, c)) {
+    x->parts = 1;
+    return execute(x, c);
+  }
+  x->parts = team_size(s->team);
+  shared_command shared = {x, c, TPU_SIM_OK};
+  team_run(s->team, execute_part, &shared);
+  return shared.rc;
+}
+
 int tpu_sim_run(tpu_sim *s, const tpu_program *p, const tpu_region regions[8], char *err,
                 size_t errlen) {
   err_ctx e = {.buf = err, .len = errlen};
@@ -132,12 +193,7 @@ int tpu_sim_run(tpu_sim *s, const tpu_program *p, const tpu_region regions[8], c
     packet = program_next(p, packet, &c, &e);
     e.engine = c.engine == 0 ? "TIU" : "TDMA";
     e.index = c.index;
-    x.rmem = s->lmem;
-    if (c.engine == 0 && c.u.t.snapshot) {
-      memcpy(s->shadow, s->lmem, (size_t)s->chip->lanes * LANE_BYTES);
-      x.rmem = s->shadow;
-    }
-    rc = execute(&x, &c);
+    rc = run_command(s, &x, &c);
   }
   return rc;
 }

@@ -30,7 +30,9 @@ enum {
   TPU_SIM_DEADLOCK     /* command ids of the two engines wait for each other */
 };
 
-/* New simulator of `chip` ("cv183x", "cv182x", "cv181x", "cv180x"); local memory zeroed. */
+/* New simulator of `chip` ("cv183x", "cv182x", "cv181x", "cv180x"); local memory zeroed. With the
+ * environment TPU_SIM_THREADS = 2..16 it computes large commands with that many threads, which end
+ * with it; the results are the same. */
 int tpu_sim_create(const char *chip, tpu_sim **out);
 void tpu_sim_destroy(tpu_sim *sim);
 

@@ -255,8 +255,9 @@ void exec_depthwise(const exec_ctx *x, const tiu_cmd *t) {
   begin(&s, x, t, 1);
   s.fill = t->bf16 ? f32_bits((float)(t->fill & 0xFFFF)) : (uint32_t)t->fill & 255;
   expand_fill(&s.e, t->bf16 ? s.map : s.bytes, t->bf16 ? 4 : 1, s.fill);
+  const span channels = share_of(x, t->res.c, 1);
   for (uint32_t n = 0; n < t->res.n; n++) {
-    for (uint32_t c = 0; c < t->res.c; c++) {
+    for (uint32_t c = channels.first; c < channels.end; c++) {
       const channel_param param = channel_params(x, t, c);
       const uint8_t *w = x->rmem + (size_t)(c % x->lanes) * LANE_BYTES + t->b.off +
                          (size_t)(c / x->lanes) * t->b.cs;
@@ -309,8 +310,9 @@ void exec_pool(const exec_ctx *x, const tiu_cmd *t) {
   const row_loader load = t->bf16 ? load_float_row : load_byte_row;
   s.fill = t->bf16 ? f32_bits(bf16_read((uint32_t)t->fill & 0xFFFF)) : (uint32_t)t->fill & 255;
   expand_fill(&s.e, s.map, s.size, s.fill);
+  const span channels = share_of(x, t->res.c, 1);
   for (uint32_t n = 0; n < t->res.n; n++) {
-    for (uint32_t c = 0; c < t->res.c; c++) {
+    for (uint32_t c = channels.first; c < channels.end; c++) {
       const plane_source src = {&s, operand_at(x, &t->a, n, c)};
       for (s.y = 0; next_rows(&s); s.y += s.e.rows) {
         expand_rows(&s.e, &t->win, s.map, s.size, s.fill, s.y, load, &src, s.rows);
