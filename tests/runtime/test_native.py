@@ -126,3 +126,18 @@ def test_thousand_cycles_keep_memory_flat(c_program: Build, vendor_dir: Path):
 
 def test_threads(c_program: Build, tiny_file: Path):
     assert execute(c_program("threads", "thread"), tiny_file, 12, 40) == "ok\n"
+
+
+@pytest.mark.parametrize("sanitizers", ["", "thread"])
+def test_threads_of_the_simulator(
+    c_program: Build, vendor_dir: Path, monkeypatch: pytest.MonkeyPatch, sanitizers: str
+):
+    """Three simulators of three threads at once: the outputs of one thread, none left behind."""
+    program, file = c_program("team", sanitizers), vendor_dir / "squeezenet1_1_cv183x.cvimodel"
+    alone = execute(program, file, 0, 0).split()
+    monkeypatch.setenv("TPU_SIM_THREADS", "3")
+    words = execute(program, file, 3, 2).split()
+    before, most, after = map(int, words[3:])
+    print(f"threads before {before}, while running up to {most}, after {after}")
+    assert words[1] == alone[1] and after == before < most - 2
+    assert alone[3:] == [str(before), alone[4], str(before)]

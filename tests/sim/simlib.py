@@ -16,7 +16,7 @@ import numpy as np
 
 SOURCE = Path(__file__).resolve().parents[2] / "device" / "runtime" / "src" / "sim"
 CODES = ["OK", "NOMEM", "BAD_STREAM", "RANGE", "UNSUPPORTED", "DEADLOCK"]
-FLAGS = "-O3 -std=c11 -Wall -Wextra -Werror -fPIC -shared -ffp-contract=off"
+FLAGS = "-O3 -std=c11 -Wall -Wextra -Werror -fPIC -shared -pthread -ffp-contract=off"
 
 
 class SimError(Exception):

@@ -27,7 +27,14 @@ REGION = 300000
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("hostile") / "hostile"
-    flags = ["-O1", "-g", "-std=c11", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    flags = [
+        "-O1",
+        "-g",
+        "-std=c11",
+        "-pthread",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+    ]
     sources = [Path(__file__).with_name("hostile.c"), *sorted(SOURCE.glob("*.c"))]
     done = subprocess.run(
         [compiler() or "cc", *flags, "-o", out, *sources], capture_output=True, check=False

@@ -42,10 +42,10 @@ def digests(chip_name: str) -> str:
 
 
 @functools.cache
-def other_process(chip: str, kernel: str, flags: str = "") -> list[str]:
+def other_process(chip: str, kernel: str, flags: str = "", threads: int = 1) -> list[str]:
     path = [str(Path(__file__).resolve().parents[1]), *sys.path]
     env = os.environ | {"TPU_SIM_KERNEL": kernel, "PYTHONPATH": os.pathsep.join(path)}
-    env |= {"TPUFORGE_SIM_FLAGS": flags}
+    env |= {"TPUFORGE_SIM_FLAGS": flags, "TPU_SIM_THREADS": str(threads)}
     done = subprocess.run([sys.executable, __file__, chip], env=env, capture_output=True, text=True,
                           check=True)  # fmt: skip
     name, *lines = done.stdout.splitlines()
@@ -69,6 +69,16 @@ def test_one_row_at_a_time(kernel: str) -> None:
     """The smallest work areas: the same bytes."""
     flags = "-DSCRATCH_SHARE=(1ull<<40) -DSCRATCH_LEAST=1"
     assert other_process("cv181x", kernel, flags) == other_process("cv181x", "scalar")
+
+
+@pytest.mark.model
+@pytest.mark.skipif(compiler() is None, reason="no C compiler")
+@pytest.mark.parametrize("chip", ["cv181x", "cv183x"])
+@pytest.mark.parametrize("threads", [2, 5])
+def test_parts(chip: str, threads: int) -> None:
+    """Every command that can be, however small, computed in parts by threads: the same bytes."""
+    parts = other_process(chip, kernel_name(), "-DSHARED_WORK=4", threads)
+    assert parts == other_process(chip, kernel_name())
 
 
 # ---- function by function ----

@@ -1,6 +1,10 @@
 /* Threads of a simulator, see team.h. A thread without work looks for some for a short while, then
  * sleeps: commands follow each other at distances far below the time a wake-up takes. */
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* signal masks in strict C11 */
+#endif
+
 #include "team.h"
 
 #include <pthread.h>

@@ -52,13 +52,6 @@ static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
 static pool pools[] = {
     {.chip = "cv183x"}, {.chip = "cv182x"}, {.chip = "cv181x"}, {.chip = "cv180x"}};
 
-static void unpark(parked *p) {
-  if (p) {
-    tpu_sim_destroy(p->sim);
-    rt_free(p);
-  }
-}
-
 /* An idle simulator, or a new one. */
 static parked *take(pool *pool) {
   pthread_mutex_lock(&pool_lock);
@@ -84,21 +77,25 @@ static void give_back(pool *pool, parked *p) {
   pthread_mutex_unlock(&pool_lock);
 }
 
+/* No more idle ones than handles: an instance runs on one at a time. */
 static void engine_free(rt_engine *engine) {
   pool *of = (pool *)engine;
-  parked *surplus = NULL;
-  uint32_t count = 0;
+  parked *surplus;
   pthread_mutex_lock(&pool_lock);
   of->engines--;
-  for (parked **at = &of->idle; *at; at = &(*at)->next) {
-    if (count++ == of->engines) { /* an instance runs on one at a time */
-      surplus = *at;
-      *at = surplus->next;
-      break;
-    }
+  parked **end = &of->idle;
+  for (uint32_t i = 0; i < of->engines && *end; i++) {
+    end = &(*end)->next;
   }
+  surplus = *end;
+  *end = NULL;
   pthread_mutex_unlock(&pool_lock);
-  unpark(surplus);
+  while (surplus) {
+    parked *next = surplus->next;
+    tpu_sim_destroy(surplus->sim);
+    rt_free(surplus);
+    surplus = next;
+  }
 }
 
 static CVI_RC engine_create(const char *chip, rt_engine **out) {
