@@ -93,6 +93,8 @@ CVI_API CVI_RC CVI_RT_MemCopyS2DEx(CVI_RT_HANDLE rt_handle, CVI_RT_MEM dst, uint
                                    uint64_t len, uint8_t *src);
 CVI_API CVI_RC CVI_RT_MemCopyD2S(CVI_RT_HANDLE rt_handle, uint8_t *dst, CVI_RT_MEM src);
 
+/* Memory of models comes from alloc_cb, which returns what CVI_RT_MemAlloc gave it (NULL: NOMEM);
+ * free_cb gets exactly that back. They must not call CVI_NN functions. */
 CVI_API CVI_RC CVI_RT_Global_SetMemAllocCallback(CVI_MEM_ALLOC_CB alloc_cb,
                                                  CVI_MEM_FREE_CB free_cb);
 CVI_API void CVI_RT_Global_ResetMemAllocCallback(void);
