@@ -75,14 +75,15 @@ def test_doctor_on_a_board_with_a_tpu(board: SimpleNamespace, sdks: dict[str, Pa
     assert (bad.name, bad.fix) == ("chip", "set chip = 'cv181x' in the board's description")
 
 
-def test_doctor_on_a_crippled_board(board: SimpleNamespace) -> None:
+def test_doctor_on_a_crippled_board(board: SimpleNamespace, sdks: dict[str, Path]) -> None:
     """No TPU, no loader, no tools, a folder that is not writable: each with its fix."""
-    from tpuforge.evb import connect
-    from tpuforge.evb.doctor import doctor
+    from tpuforge.evb import connect, doctor, push
+    from tpuforge.evb.sdk import board_items
 
     broken = replace(board.armhf, simulator=False, chip="cv182x", folder="/proc/none")
     moves = ["/lib/ld-linux-armhf.so.3", "/usr/lib/sftp-server"]
     with connect(board.aarch64) as link:
+        push(link, board_items(sdks["aarch64"]))
         link.check("; ".join(f"mv {m} {m}.away" for m in moves))
     try:
         found = {(f.name, f.level): f for f in doctor(broken)}
@@ -94,7 +95,7 @@ def test_doctor_on_a_crippled_board(board: SimpleNamespace) -> None:
     assert found["chip", "warn"].fix and found["disk", "fail"].fix
     assert "build-runtime --target armhf" in found["runtime", "warn"].fix
     wrong = doctor(replace(board.aarch64, target="riscv64-musl"))
-    assert [f.name for f in wrong if f.level == "fail"] == ["arch"]
+    assert [f.name for f in wrong if f.level == "fail"] == ["arch", "runtime"]
     changed = doctor(replace(board.aarch64, host_key="SHA256:" + "A" * 43))
     assert len(changed) == 1 and changed[0].level == "fail" and "pin" in changed[0].text
 
