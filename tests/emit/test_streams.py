@@ -76,6 +76,9 @@ def test_routines_and_tensors() -> None:
     for routine in tpu:
         assert set(routine.inputs) <= made
         made |= set(routine.outputs)
+    for i, routine in enumerate(tpu):  # nothing is said to be made for nobody
+        later = {n for r in tpu[i + 1 :] for n in r.inputs} | {v.name for v in graph.outputs}
+        assert set(routine.outputs) <= later
     assert {v.name for v in graph.outputs} <= made <= {t.name for t in program.tensors}
     arrays = inputs(graph, 0)
     with cvi_nn.Model(model, output_all_tensors=True) as m:

@@ -5,6 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from net_cases import random_graph
+from tpuforge.compiler.chip import chip_named
+from tpuforge.compiler.emit.cv18xx import compile_graph
 
 SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "stream_cost.py"
 
@@ -41,3 +44,16 @@ def test_bad_file(bench, tmp_path, capsys):
     bad.write_bytes(b"CviModel" * 20)
     assert bench.main([str(bad)]) == 1
     assert "bad_cv181x" in capsys.readouterr().err
+
+
+def test_several_streams(bench):
+    """Costs of all routines add up; what must be moved at least does not depend on the cuts."""
+    chip = chip_named("cv180x")
+    graph = random_graph("streams-0", chip, layers=6)
+    whole, cut = (compile_graph(graph, chip, opt=0, max_commands=n) for n in (65535, 32))
+    assert len(whole.streams) == 1 < len(cut.streams)
+    one, many = bench.model_cost(whole.model), bench.model_cost(cut.model)
+    for key in ("macs", "tiu_commands", "min_ddr_bytes"):
+        assert one[key] == many[key] > 0, key
+    assert many["tdma_commands"] >= one["tdma_commands"]
+    assert many["est_ms"] >= one["est_ms"]

@@ -235,7 +235,8 @@ def _routines(
         known = {t.name for t in tensors}
         roots = {t.name: t.root for t in layers.tensors}
         roots |= {v.name: layers.tensor(v).root for v in graph.outputs}
-        routines += _chain(emitted, {n: root for n, root in roots.items() if n in known})
+        roots = {n: root for n, root in roots.items() if n in known}
+        routines += _chain(emitted, roots, outputs)
     for op in layers.cpu_after:
         routines.append(
             _quant(layers, op, {"from": "INT8", "scale": float(op.attrs["scale"]), "to": "NONE"})
@@ -243,14 +244,19 @@ def _routines(
     return routines
 
 
-def _chain(emitted: Emitted, roots: dict[str, Tensor]) -> list[f.Routine]:
-    """One TPU routine per stream: its inputs are the tensors of the file that it reads but does not
-    make itself, its outputs those that it makes."""
-    found = []
-    for number, stream in enumerate(emitted.streams):
-        reads = [n for n, root in roots.items() if root in stream.reads - stream.writes]
-        writes = [n for n, root in roots.items() if root in stream.writes]
-        found.append(f.Routine("tpu", reads, writes, section=_section(number)))
+def _chain(emitted: Emitted, roots: dict[str, Tensor], last: list[str]) -> list[f.Routine]:
+    """One TPU routine per stream. Its inputs: the tensors of the file that it reads and that others
+    made; its outputs: those that it makes for later streams, and those of `last`."""
+    found, streams = [], emitted.streams
+    for number, stream in enumerate(streams):
+        before = {root for s in streams[:number] for root in s.writes}
+        after = {root for s in streams[number + 1 :] for root in s.reads}
+        reads = stream.reads & (before | (stream.reads - stream.writes))
+        inputs = [n for n, root in roots.items() if root in reads]
+        outputs = [
+            n for n, root in roots.items() if root in stream.writes and (n in last or root in after)
+        ]
+        found.append(f.Routine("tpu", inputs, outputs, section=_section(number)))
     return found
 
 
