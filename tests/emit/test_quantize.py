@@ -1,5 +1,5 @@
 """Quantize on the TPU (chips without CPU routines): the emitted commands give the bytes of the
-reference on every chip, and the reference is the CPU's rounding of 16 significant bits."""
+reference on every chip, and the reference is very nearly the CPU's rounding."""
 
 from __future__ import annotations
 
@@ -96,17 +96,17 @@ def test_special_values_of_the_vendor(oracle: ModuleType, chip: str) -> None:
 
 @pytest.mark.parametrize("threshold", [0.9, 2.64, 17.0])
 def test_reference_is_nearly_exact(threshold: float) -> None:
-    """With a factor that is a bf16 number, 0.1 % of the values differ, by 1."""
-    factor = arith.f32_from_bf16(arith.bf16_from_f32(np.float32(127 / threshold))).item()
-    x = np.random.default_rng(0).uniform(-1.1 * threshold, 1.1 * threshold, 200_000)
-    got = arith.quantise_f32_tpu(x, factor).astype(int)
-    wrong = np.abs(got - arith.quantise_f32(x, factor))
-    assert wrong.max() == 1 and wrong.mean() < 0.002
+    """At most one of 100,000 values differs from the CPU's, by 1."""
+    x = np.random.default_rng(0).uniform(-1.1 * threshold, 1.1 * threshold, 500_000)
+    got = arith.quantise_f32_tpu(x, 127 / threshold).astype(int)
+    wrong = np.abs(got - arith.quantise_f32(x, 127 / threshold))
+    assert wrong.max() <= 1 and wrong.sum() <= 5
     assert got.min() == -128 and got.max() == 127
 
 
 def test_reference_is_exact_for_pixels() -> None:
-    """Numbers with 16 significant bits are rounded as by the CPU, ties away from 0."""
+    """Numbers with 16 significant bits are rounded as by the CPU, ties away from 0, where the
+    factor has 8."""
     x = np.concatenate([np.arange(-32768, 32768) / 2**s for s in (7, 9, 15)]).astype(np.float32)
     for factor in (127.0, 0.5, 48.25):
         np.testing.assert_array_equal(

@@ -46,8 +46,7 @@ class Quantize(TpuOp):
     """f32 -> i8. inv_scale = f32(127 / threshold), scale of the result = threshold / 127.
 
     engine "cpu": clamp(round_half_away(f32(x * inv_scale)), -128, 127), the routine `quant`
-    engine "tpu": clamp(round_half_away(x16 * k), -128, 127), k = bf16_rne(inv_scale), x16 = x
-                  truncated to 16 significant bits, all exact (arith.quantise_f32_tpu)
+    engine "tpu": the same but for one of about 100,000 numbers (arith.quantise_f32_tpu)
     """
 
     operand_names = ("x",)

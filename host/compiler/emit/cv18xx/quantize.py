@@ -1,26 +1,27 @@
 """Quantize on the TPU: float32 -> int8 with one rounding (tpu.arith.quantise_f32_tpu).
 
-A float32 x is hi + lo * 2^-15 but for its last byte: hi its upper half, a bf16; lo = base * b1 with
-base = +-2^exponent (hi without its mantissa) and b1 its third byte; s = +-2^-126 is its sign over
-the lowest exponent. All are bf16 numbers, so one matrix product over three planes with an fp32
-result makes x * k and a half of its sign exactly:
+A float32 x is hi + m1 * 2^-15 + m0 * 2^-23: hi its upper half, a bf16; m1 = base * b1 and
+m0 = base * b0 with base = +-2^exponent (hi without its mantissa) and b1, b0 its lower bytes;
+s = +-2^-126 is its sign over the lowest exponent. The factor is k1 + k2 + k3. All are bf16 numbers,
+so one matrix product over seven planes makes x * k and a half of its sign in fp32:
 
-    z[element] = 2^125 * s + (k * 2^-15) * lo + k * hi
+    z[element] = 2^125 * s + (k1 * 2^-23) * m0 + (k1 * 2^-15) * m1 + (k2 * 2^-15) * m1
+                 + k3 * hi + k2 * hi + k1 * hi
 
 The upper half of the fp32 z is z truncated to 8 significant bits: its integer part, and more bits
 below where |z| < 128. The TDMA's truncating conversion to int8 gives q, saturated at both ends.
 
 The float tile lies in parts (`float_parts`): some rows of all channels, spread over the lanes as
 one run of numbers where that is possible, so that every execution unit has work. Per part;
-temporary behind the result: two slots of the planes s, lo, hi and of the bytes b1, taken in turn,
+temporary behind the result: two slots of the seven planes and of the bytes b0, b1, taken in turn,
 so that the engines overlap.
 
     TDMA  low bytes of s := 0x80 (once per slot)
-    TIU   bytes = b1 (every fourth byte of the part); hi = upper halves
+    TIU   bytes = b0, b1 (of every four bytes of the part); hi, three times = upper halves
           high bytes of s = fourth byte & 0x80
           third byte of the part &= 0x80, so that its upper halves are base
-    TDMA  lo = bf16(bytes)
-    TIU   lo *= base; part = matrix product (two planes of 16 bits)
+    TDMA  m0, m1 = bf16(bytes)
+    TIU   m0, m1 *= base; m1 once more; part = matrix product (two planes of 16 bits)
     TDMA  out = int8(upper halves of the product), truncated
 """
 
@@ -36,6 +37,7 @@ from ...chip import Chip
 from ...errors import InternalError
 from ...isa.cv18xx import cost
 from ...schedule.program import Compute, Tile
+from ...tpu.arith import bf16_thirds, bf16_truncated
 from .operand import Operand
 from .tdma import IN_LOCAL, MAX_ROW_STRIDE, Shape
 
@@ -45,8 +47,8 @@ if TYPE_CHECKING:
 
 LEAST_SIGN = 0x0080  # bf16 2^-126; with the sign bit -2^-126
 HALF_OF_SIGN = 2.0**125
-PLANES = 3
-PARTS, LEAST_PART, MOST_PART = 6, 512, 1024  # parts wished for; their elements per lane
+SIGN, LOW, TWICE, HIGH, PLANES = 0, 1, 3, 4, 7  # s; m0, m1; m1; three times hi
+PARTS, LEAST_PART, MOST_PART = 12, 256, 512  # parts wished for; their elements per lane
 
 
 def align16(x: int) -> int:
@@ -72,7 +74,7 @@ class FloatPart:
     @property
     def slot(self) -> int:
         """Bytes per lane of a slot."""
-        return PLANES * self.plane + self.groups * align16(self.width)
+        return PLANES * self.plane + 2 * self.groups * align16(self.width)
 
 
 def float_parts(shape: Shape, full_width: int, lanes: int) -> list[FloatPart]:
@@ -120,31 +122,27 @@ def quantize_cycles(chip: Chip, shape: Shape, full_width: int) -> float:
     """TIU commands of all parts, and the two conversions of one part that they wait for."""
     total, longest = 0.0, 0.0
     for p in float_parts(shape, full_width, chip.lanes):
-        size = {"n": 1, "c": p.channels, "h": 1, "w": p.width}
-        total += cost.arith_cycles(chip, "copy", **size)
-        total += cost.arith_cycles(chip, "copy", bf16=True, **size)
-        total += 2 * cost.arith_cycles(chip, "and", **size)
-        total += cost.arith_cycles(chip, "mul", bf16=True, **size)
+        size = {"c": p.channels, "h": 1, "w": p.width}
+        total += cost.arith_cycles(chip, "copy", n=2, **size)
+        total += cost.arith_cycles(chip, "copy", n=3, bf16=True, **size)
+        total += 2 * cost.arith_cycles(chip, "and", n=1, **size)
+        total += cost.arith_cycles(chip, "mul", n=2, bf16=True, **size)
+        total += cost.arith_cycles(chip, "copy", n=1, bf16=True, **size)
         total += cost.matrix_cycles(
             chip, rows=1, inner=PLANES, res_c=p.channels, res_w=p.width, bf16=True, ps32=2
         )
-        words = p.channels * (-(-p.width // 16) + -(-p.width // 8))
+        words = p.channels * (2 * -(-p.width // 16) + -(-p.width // 8))
         longest = max(longest, words + 2 * chip.tdma_command_cycles)
     return shape[0] * total + longest
 
 
 def quantize_factors(layer: Layer) -> bytes:
-    """The left matrix: three bf16 numbers. k * 2^-15 is exact."""
-    k = bf16_bits(layer.op.attrs["inv_scale"])
-    if not 15 < (k >> 7 & 0xFF) < 255:
+    """The left matrix: seven bf16 numbers; the powers of two change exponents only."""
+    k1, k2, k3 = bf16_thirds(layer.op.attrs["inv_scale"])
+    if not 2.0**-60 < k1 < 2.0**60:
         raise InternalError(f"{layer.name}: factor {layer.op.attrs['inv_scale']} of a quantisation")
-    return np.array([bf16_bits(HALF_OF_SIGN), k - (15 << 7), k], "<u2").tobytes()
-
-
-def bf16_bits(value: float) -> int:
-    """The bf16 nearest (even) to float32(value), as its pattern."""
-    bits = int(np.float32(value).view(np.uint32))
-    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    left = [HALF_OF_SIGN, k1 * 2.0**-23, k1 * 2.0**-15, k2 * 2.0**-15, k3, k2, k1]
+    return bf16_truncated(np.array(left, np.float32)).astype("<u2").tobytes()
 
 
 def quantize(e: Emitter, c: Compute) -> None:
@@ -159,7 +157,9 @@ def quantize(e: Emitter, c: Compute) -> None:
         sign = _dense(temp + k * parts[0].slot, parts[0], 2)
         e.tdma.fill(sign, sign.shape, LEAST_SIGN, 2)
     e.load_late(1)
-    left = Operand((1, 1, 1, PLANES), 0, e.blob(c), (16, 16, 6, 2), (e.blob(c), e.blob(c) + 16))
+    left = Operand(
+        (1, 1, 1, PLANES), 0, e.blob(c), (16, 16, 2 * PLANES, 2), (e.blob(c), e.blob(c) + 16)
+    )
     waiting = None
     for k in range(out.shape[0] * len(parts)):
         image, part = k // len(parts), parts[k % len(parts)]
@@ -178,21 +178,24 @@ def quantize(e: Emitter, c: Compute) -> None:
 @dataclass
 class _Place:
     """A part of an image in local memory. x, bytes: (1, channels, 1, width) elements of 4 bytes and
-    of one; sign, low, high: the planes; right: all three as a matrix; sums: the fp32 product; out:
-    the rows of the result."""
+    of one, two of these; sign, low, twice, high: the planes; right: all as a matrix; sums: the fp32
+    product; out: the rows of the result."""
 
     x: Operand
     bytes: Operand
     sign: Operand
     low: Operand
+    twice: Operand
     high: Operand
     right: Operand
     sums: Operand
     out: Operand
 
-    def byte(self, k: int) -> Operand:
-        """Byte k of every float, or the 16 bits that begin there."""
-        return replace(self.x, offset=self.x.offset + k)
+    def byte(self, k: int, count: int = 1, step: int = 0) -> Operand:
+        """Byte k of every float, or the 16 bits that begin there; `count` times, `step` bytes
+        apart."""
+        shape, strides = (count, *self.x.shape[1:]), (step, *self.x.strides[1:])
+        return replace(self.x, shape=shape, offset=self.x.offset + k, strides=strides)
 
 
 def _place(tile: Tile, out: Operand, image: int, part: FloatPart, slot: int) -> _Place:
@@ -209,10 +212,11 @@ def _place(tile: Tile, out: Operand, image: int, part: FloatPart, slot: int) -> 
             (1, part.channels, 1, part.width), 0, start, (size, c_stride, width, 4),
             (start, start + size),
         ),
-        bytes=_dense(slot + PLANES * part.plane, part, 1),
-        sign=_dense(slot, part, 2),
-        low=_dense(slot + part.plane, part, 2),
-        high=_dense(slot + 2 * part.plane, part, 2),
+        bytes=_dense(slot + PLANES * part.plane, part, 1, 2),
+        sign=_dense(slot + SIGN * part.plane, part, 2),
+        low=_dense(slot + LOW * part.plane, part, 2, 2),
+        twice=_dense(slot + TWICE * part.plane, part, 2),
+        high=_dense(slot + HIGH * part.plane, part, 2, 3),
         right=_dense(slot, part, 2, PLANES),
         sums=replace(sums, span=(sums.offset, sums.offset + 2 * part.plane)),
         out=Operand((1, c, 1, (b - a) * w), 0, begin, out.strides, (begin, end)),
@@ -231,18 +235,19 @@ def _dense(start: int, part: FloatPart, itemsize: int, rows: int = 1) -> Operand
 
 
 def _split(e: Emitter, p: _Place) -> None:
-    """The planes s, hi and b1 as bf16; base in x."""
-    e.tiu.copy(p.bytes, p.byte(1))
+    """The planes s, hi and the lower bytes as bf16; base in x."""
+    e.tiu.copy(p.bytes, p.byte(0, 2, 1))
     e.tdma.copy(IN_LOCAL, p.bytes, p.low, p.low.shape, src_fmt=1, dst_fmt=2)
-    e.tiu.copy_bf16(p.high, p.byte(2))
+    e.tiu.copy_bf16(p.high, p.byte(2, 3))
     high_bytes = replace(p.sign, offset=p.sign.offset + 1)
     e.tiu.bit_and(high_bytes, p.byte(3), 0x80)
     e.tiu.bit_and(p.byte(2), p.byte(2), 0x80)
 
 
 def _round(e: Emitter, p: _Place, left: Operand) -> None:
-    """lo, the product, int8."""
-    e.tiu.multiply_bf16(p.low, p.low, p.byte(2))
+    """m0, m1, the product, int8."""
+    e.tiu.multiply_bf16(p.low, p.low, p.byte(2, 2))
+    e.tiu.copy_bf16(p.twice, replace(p.twice, offset=p.twice.offset - p.right.strides[0]))
     e.tiu.matrix_bf16_to_fp32(left, p.right, p.sums)
     e.tdma.copy(
         IN_LOCAL, p.sums, p.out, p.sums.shape, dst_shape=p.out.shape,

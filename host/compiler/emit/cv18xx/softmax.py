@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...schedule.program import Compute
+from ...tpu.arith import bf16_from_f32
 from .operand import Operand
-from .quantize import align16, bf16_bits
+from .quantize import align16
 
 if TYPE_CHECKING:
     from ...schedule.layers import Layer
@@ -44,9 +45,10 @@ def softmax_tables(layer: Layer) -> bytes:
     """The tables of e, of the high byte and of the low byte of the sum, one behind the other."""
     table = layer.op.operands[1]
     assert table is not None and table.data is not None
-    high = [bf16_bits(2.0 ** (127 - 2 * hb)) if hb < 127 else 0 for hb in range(256)]
-    low = [bf16_bits(1 / ((1 + (b >> 7)) * (1 + (b & 127) / 128))) for b in range(256)]
-    return np.concatenate([table.data.astype("<u2"), np.array([*high, *low], "<u2")]).tobytes()
+    high = [2.0 ** (127 - 2 * hb) if hb < 127 else 0.0 for hb in range(256)]
+    low = [1 / ((1 + (b >> 7)) * (1 + (b & 127) / 128)) for b in range(256)]
+    factors = bf16_from_f32(np.array([*high, *low], np.float32)).astype("<u2")
+    return np.concatenate([table.data.astype("<u2"), factors]).tobytes()
 
 
 def softmax(e: Emitter, c: Compute) -> None:

@@ -9,7 +9,7 @@ from ...chip import Chip
 from ...errors import UnsupportedError
 from ...ir import Graph, Value
 from . import activation, concat, constant, conv, eltwise, matmul, pool, shape
-from .boundary import bf16_threshold, lower_inputs, lower_outputs
+from .boundary import lower_inputs, lower_outputs
 from .context import LOWERINGS, Context
 from .thresholds import unify
 
@@ -37,8 +37,7 @@ def lower(
 ) -> Graph:
     """See tpuforge.compiler.lower.lower."""
     _only_int8(quantize_table)
-    on_tpu = not (quant_input or chip.has_cpu_routines)
-    ctx = Context(graph, chip, unify(graph, table, bf16_threshold if on_tpu else None))
+    ctx = Context(graph, chip, unify(graph, table))
     lower_inputs(ctx, quant_input)
     problems = []
     for op in graph.ops:

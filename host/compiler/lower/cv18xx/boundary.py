@@ -2,8 +2,7 @@
 
 in    f32 -> i8: Quantize, inv_scale = f32(127 / threshold); the CPU routine where the runtime of
           the chip has one, else a recipe on the TPU. With quant_input the graph input is
-          int8 and nothing is converted. The recipe's factor is a bf16 number, so there the
-          threshold of the input moves to where 127 / threshold is one (by at most 0.4 %).
+          int8 and nothing is converted.
 out   i8 -> f32: q * f32(threshold / 127), exact; by the CPU where the runtime of the chip can. On
           the TPU the scale has 16 significant bits (it differs by 7.6e-6 at most), so that every
           product is exact. With quant_output the graph output is int8.
@@ -11,19 +10,10 @@ out   i8 -> f32: q * f32(threshold / 127), exact; by the CPU where the runtime o
 
 from __future__ import annotations
 
-import numpy as np
-
 from ... import tpu
 from ...ir import TensorType
-from ...tpu.arith import bf16_from_f32, f32_from_bf16, significant_16
+from ...tpu.arith import significant_16
 from .context import Context, shape4
-
-
-def bf16_threshold(threshold: float) -> float:
-    """The threshold next to this one whose 127 / threshold is a bf16 number: then the bf16 recipe
-    multiplies by exactly what the scale of the result says."""
-    factor = f32_from_bf16(bf16_from_f32(np.float32(127.0 / threshold)))
-    return 127.0 / float(factor.item())
 
 
 def lower_inputs(ctx: Context, quant_input: bool) -> None:

@@ -19,7 +19,7 @@ limit, so that saturation is the upper limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ... import top
@@ -32,14 +32,10 @@ KEEP = (top.MaxPool, top.LeakyRelu, top.PRelu)
 FREE_RELU = (top.Relu, top.Clip, top.Concat)
 
 
-def unify(
-    graph: Graph, table: Mapping[str, Any], input_threshold: Callable[[float], float] | None = None
-) -> dict[str, float]:
-    """Name -> threshold for every value. input_threshold: applied to the entries of graph inputs.
-    UserInputError lists all entries that are missing or not positive."""
+def unify(graph: Graph, table: Mapping[str, Any]) -> dict[str, float]:
+    """Name -> threshold for every value. UserInputError lists all entries that are missing or not
+    positive."""
     th = _read(graph, table)
-    for v in graph.inputs if input_threshold else ():
-        th[v.name] = input_threshold(th[v.name])  # type: ignore[misc]
     limits = {op.results[0].name: relu_limit(op) for op in graph.ops}
     for name, limit in limits.items():
         th[name] = min(th[name], limit)
