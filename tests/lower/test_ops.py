@@ -396,11 +396,13 @@ def test_inputs_and_outputs() -> None:
         g = lower(graph, table, chip_named(chip))
         assert [v.name for v in g.values()] == ["x", "x_si8", "c", "c_f32"]
         assert ops(g, "Quantize")[0].engine == engine and g.inputs[0].type.dtype == "f32"
-    # on cv180x the factor is a bf16 number, and the scale of the result is exactly its inverse
-    quantize = ops(g, "Quantize")[0]
-    assert np.float32(quantize.inv_scale).view(np.uint32) & 0xFFFF == 0
-    assert quantize.results[0].type.scale == pytest.approx(1 / quantize.inv_scale, rel=1e-12)
-    assert quantize.inv_scale == pytest.approx(127 / table["x"].threshold, rel=2.0**-8)
+        quantize = ops(g, "Quantize")[0]
+        assert quantize.results[0].type.scale == table["x"].threshold / 127
+        assert quantize.inv_scale == pytest.approx(127 / table["x"].threshold, rel=1e-12)
+    # the product with the scale of an output is exact on the TPU
+    (dequantize,) = ops(g, "Dequantize")
+    assert np.float32(dequantize.scale).view(np.uint32) & 0xFF == 0
+    assert dequantize.scale == pytest.approx(table["c"].threshold / 127, rel=2.0**-16)
     g = lower(graph, table, chip_named("cv180x"), quant_input=True, quant_output=True)
     assert [v.name for v in g.values()] == ["x", "c"] and g.inputs[0].type.dtype == g.outputs[
         0
