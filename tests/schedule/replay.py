@@ -104,13 +104,13 @@ class Replay:
             return
         tile = load.tile
         assert tile is not None
-        root, index = flat(tile.tensor, tile.region)
+        root, index = flat(tile.tensor, load.part)
         there = self.count(root)[index] > 0
         assert there.all(), f"load of {tile.tensor.name}: {(~there).sum()} bytes not written yet"
         if root in self.offsets:
             alive = self.shared[self.offsets[root] + index] == self.roots[root]
             assert alive.all(), f"load of {tile.tensor.name}: its memory was given away"
-        self.own(b, *self.span(tile, tile.region))
+        self.own(b, *self.span(tile, load.part))
 
     def compute(self, c: Compute) -> None:
         who = f"{c.kind} of {c.layer.name}"

@@ -1,14 +1,18 @@
-"""Tiles that stay in local memory between groups (opt 0: every layer is a group)."""
+"""Tiles that stay in local memory between groups (opt 0: every layer is a group), and tensors that
+the next group loads in pieces."""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+import tpuforge.compiler.schedule.schedule as module
 from nets import Net
 from tpuforge.compiler.chip import CHIPS, Chip
 from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
 from tpuforge.compiler.ir import Graph
 from tpuforge.compiler.schedule.ddr import allocate
-from tpuforge.compiler.schedule.program import Load, Program, Store
+from tpuforge.compiler.schedule.program import Load, Program, Region, Store, Tile
 from tpuforge.compiler.schedule.schedule import schedule
 from voices import local_memory
 
@@ -53,3 +57,51 @@ def test_given_up_without_room(size: int) -> None:
         program = schedule(residual(chip), Cv18xxBackend(chip), 0)
     check_buffers(program)
     Replay(program, chip).run()
+
+
+@pytest.mark.parametrize("chip", ["cv183x", "cv181x"])
+def test_given_up_when_the_group_before_has_its_place(
+    chip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other group takes nothing over: it is stored again, and the loads wait for that."""
+    place, calls = module.place, []
+
+    def stubborn(memory, steps, start, times, carried, further):
+        calls.append(len(carried))
+        if len(calls) % 2 == 0:
+            for c in reversed(carried):
+                c.undo(memory, start)
+            carried.clear()
+        return place(memory, steps, start, times, carried, further)
+
+    monkeypatch.setattr(module, "place", stubborn)
+    program = schedule(residual(CHIPS[chip]), Cv18xxBackend(CHIPS[chip]), 0)
+    assert any(calls[1::2])
+    check_buffers(program)
+    Replay(program, CHIPS[chip]).run()
+    assert len(moved(program)[0]) > 1
+
+
+@pytest.mark.parametrize("opt", [0, 2])
+def test_loads_in_pieces(opt: int) -> None:
+    """Results made in parts of the channels are loaded in pieces that cover the tile once."""
+    chip = CHIPS["cv180x"]
+    net = Net(chip, 2)
+    x = net.conv(net.input(1, 64, 28, 28), 64, (3, 3), pads=(1, 1, 1, 1))
+    x = net.conv(x, 64, (3, 3), pads=(1, 1, 1, 1))
+    program = schedule(
+        net.done(net.conv(x, 64, (3, 3), pads=(1, 1, 1, 1))), Cv18xxBackend(chip), opt
+    )
+    Replay(program, chip).run()
+    pieces: dict[Tile, list[Region]] = {}
+    for a in program.actions:
+        if isinstance(a, Load) and a.tile is not None and a.region is not None:
+            pieces.setdefault(a.tile, []).append(a.region)
+    assert pieces
+    for tile, regions in pieces.items():
+        assert len(regions) > 1
+        assert {(r.n, r.h, r.w) for r in regions} == {(tile.region.n, tile.region.h, tile.region.w)}
+        ends = sorted(r.c for r in regions)
+        assert ends[0][0] == tile.region.c[0]
+        assert ends[-1][1] == tile.region.c[1]
+        assert all(a[1] == b[0] for a, b in pairwise(ends))

@@ -28,10 +28,11 @@ class Carry:
     source: Tile
     last: int
     store: tuple[Step, Store] | None
+    slot: int = -1  # number of the step with the store
 
-    def apply(self, start: int, memory: LocalMemory) -> None:
+    def apply(self, steps: list[Step], start: int, memory: LocalMemory) -> None:
         """Let the source live until the tile's last use, for a next group that begins at step
-        `start`."""
+        `start`, behind `steps`."""
         b = self.source.buffer
         self.last, b.last = b.last, max(b.last, start + self.own.last)
         memory.grow(b.last + 1)
@@ -40,6 +41,7 @@ class Carry:
         self.tile.buffer, self.tile.offset = b, self.source.offset
         self.step.loads.remove(self.load)
         if self.store is not None:
+            self.slot = start - len(steps) + steps.index(self.store[0])
             self.store[0].stores.remove(self.store[1])
             b.stored = False
 
@@ -55,6 +57,8 @@ class Carry:
         if self.store is not None:
             self.store[0].stores.append(self.store[1])
             b.stored = True
+            if moved:  # the group before has been placed without it
+                memory.note_store(self.slot, self.store[1])
 
 
 def find_carries(
@@ -72,25 +76,21 @@ def find_carries(
         if s.compute is not None:
             for tile in (s.compute.out, *(t for t, _ in s.compute.ins)):
                 users.setdefault(tile.buffer, set()).add(tile)
-        for store in s.stores:
-            users.setdefault(store.tile.buffer, set()).add(store.tile)
+        for x in s.stores:
+            users.setdefault(x.tile.buffer, set()).add(x.tile)
     found = []
     for s, load in loads:
-        tile = load.tile
-        assert tile is not None
-        source = sources.get((tile.tensor, tile.region))
-        if source is None or not _alike(source, tile) or users.get(tile.buffer) != {tile}:
+        wanted = load.tile
+        assert wanted is not None
+        t = wanted.tensor
+        source = sources.get((t, wanted.region))
+        if source is None or not _alike(source, wanted) or users.get(wanted.buffer) != {wanted}:
             continue
-        once = sum(x.tile.tensor.root is tile.tensor.root for _, x in loads if x.tile) == 1
-        store = (
-            _only_store(steps, tile.tensor)
-            if once
-            and tile.tensor.parent is None
-            and not leaves_group(tile.tensor, {*layers, *next_layers})
-            else None
-        )
-        found.append(Carry(s, load, tile, tile.buffer, source, source.buffer.last, store))
-        del sources[tile.tensor, tile.region]
+        once = sum(x.tile.tensor.root is t.root for _, x in loads if x.tile) == 1
+        inside = once and t.parent is None and not leaves_group(t, {*layers, *next_layers})
+        store = _only_store(steps, t) if inside else None
+        found.append(Carry(s, load, wanted, wanted.buffer, source, source.buffer.last, store))
+        del sources[t, wanted.region]
     return found
 
 

@@ -154,9 +154,7 @@ def step_times(
             if load.weights is not None:
                 row.append((load.buffer.size, constant_cycles(backend, load.weights)))
             elif load.tile is not None:
-                row.append(
-                    (load.buffer.size, moving_cycles(backend, load.tile, load.tile.region, False))
-                )
+                row.append((load.buffer.size, moving_cycles(backend, load.tile, load.part, False)))
         loads.append(row)
         stores.append([moving_cycles(backend, x.tile, x.region, True) for x in s.stores])
     return compute, loads, stores

@@ -62,6 +62,14 @@ class Tensor:
         return self if self.parent is None else self.parent.root
 
     @property
+    def root_channel(self) -> int | None:
+        """The channel of the root at which it begins; None if an alias lies between."""
+        if self.parent is None:
+            return 0
+        above = self.parent.root_channel
+        return None if self.alias or above is None else above + self.channel_offset
+
+    @property
     def nbytes(self) -> int:
         return int(np.prod(self.shape)) * self.itemsize
 

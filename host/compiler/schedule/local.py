@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .layers import Tensor
-from .program import Buffer, Compute, Load, Step, Store, Tile, step_buffers
+from .program import Buffer, Compute, Load, Step, Store, feeds, step_buffers
 from .timeline import group_time
 
 LOOKAHEAD = 24  # how many steps before its use a load may be issued
@@ -60,6 +60,10 @@ class LocalMemory:
         """The life of a registered buffer ends with step `last` after all."""
         for t in range(last + 1, len(self.alive)):
             self.alive[t] = [x for x in self.alive[t] if x is not b]
+
+    def note_store(self, step: int, store: Store) -> None:
+        """Remember which step writes to DDR."""
+        insort(self.written.setdefault(store.tensor.root, []), (step, store), key=lambda x: x[0])
 
     def forget(self, buffers: set[Buffer], first: int) -> None:
         """Take back the registrations of a group whose steps begin at `first`."""
@@ -109,23 +113,23 @@ class LocalMemory:
         return None
 
     # ---- loads
-    def place_load(self, b: Buffer, in_turn: bool = True) -> None:
+    def place_load(self, b: Buffer, in_turn: bool = True, high: bool = False) -> None:
         """The place where b can be loaded the earliest (at least in the slot of its first use);
-        in_turn: not before the loads placed so far."""
+        in_turn: not before the loads placed so far; high: the highest of equally good places."""
         bound = min(
             b.first,
             max(self.turn[b.constant] if in_turn else 0, b.ready, b.first - min(b.lead, LOOKAHEAD)),
         )
         best: tuple[int, int, int] | None = None
-        for low, high in _gaps(self.busy(b.first, b.last), self.size, b.size):
-            for addr in self.candidates(b, low, high, bound):
+        for a, e in _gaps(self.busy(b.first, b.last), self.size, b.size):
+            for addr in self.candidates(b, a, e, bound):
                 slot = self.earliest(b, addr, bound)
-                key = (slot, high - low, addr)
+                key = (slot, e - a, -addr if high else addr)
                 if best is None or key < best:
                     best = key
         if best is None:
             raise NoSpaceError(b.name)
-        b.slot, _, b.addr = best
+        b.slot, b.addr = best[0], abs(best[2])
         if in_turn:
             self.turn[b.constant] = b.slot
         self.register(b, b.slot)
@@ -171,13 +175,21 @@ def _gaps(taken: list[Interval], size: int, need: int) -> list[Interval]:
 @dataclass(frozen=True)
 class Strategy:
     """order: of the buffers that are placed first; drain: keep results off places that stores still
-    read; mixed: place loads among the results, by size; tight: place everything as low as possible,
-    without regard to overlap."""
+    read; mixed: place loads among the results, by size; swing: loads go in turn to the low and the
+    high end of the room there is; tight: place everything as low as possible, without regard to
+    overlap."""
 
     order: Callable[[Buffer], tuple]
     drain: bool = True
     mixed: bool = False
+    swing: bool = False
     tight: bool = False
+
+    @property
+    def handicap(self) -> float:
+        """Cycles: loads at both ends leave less contiguous room for what the next group loads
+        early."""
+        return 12000.0 if self.swing else 0.0
 
 
 def by_size(b: Buffer) -> tuple:
@@ -193,8 +205,13 @@ def by_life(b: Buffer) -> tuple:
 
 
 #: tried and compared; the others only while none has found room
-STRATEGIES = (Strategy(by_size), Strategy(by_size, drain=False), Strategy(by_size, mixed=True),
-              Strategy(by_size, mixed=True, drain=False))  # fmt: skip
+STRATEGIES = (
+    Strategy(by_size),
+    Strategy(by_size, swing=True),
+    Strategy(by_size, drain=False),
+    Strategy(by_size, mixed=True),
+    Strategy(by_size, mixed=True, drain=False),
+)
 LAST_RESORTS = (Strategy(by_area), Strategy(by_life), Strategy(by_life, drain=False, tight=True))
 
 
@@ -226,14 +243,14 @@ def place_group(
         if attempt(strategy):
             found.append((group_time(serialise(steps, start), times, memory.size), strategy))
             undo()
-    chosen = [min(found, key=lambda x: x[0])[1]] if found else LAST_RESORTS
+    chosen = [min(found, key=lambda x: x[0] + x[1].handicap)[1]] if found else LAST_RESORTS
     if not any(attempt(strategy) for strategy in chosen):
         raise NoSpaceError
     for t, s in enumerate(steps):
         for store in s.stores:
-            memory.written.setdefault(store.tensor.root, []).append((start + t, store))
+            memory.note_store(start + t, store)
     return (
-        min(t for t, _ in found)
+        next(t for t, strategy in found if strategy is chosen[0])
         if found
         else group_time(serialise(steps, start), times, memory.size)
     )
@@ -250,13 +267,15 @@ def place_buffers(memory: LocalMemory, buffers: list[Buffer], strategy: Strategy
             memory.place_load(b, in_turn=False)
         else:
             memory.place_fixed(b, strategy.drain)
+    high = {False: False, True: False}
     for b in buffers:
         if b.long_lived:
             hoist_fixed(memory, b)
         elif b.loaded and at_once:
             memory.turn[b.constant] = max(memory.turn[b.constant], b.slot)
         elif b.loaded:
-            memory.place_load(b)
+            memory.place_load(b, high=high[b.constant])
+            high[b.constant] ^= strategy.swing
 
 
 def hoist_fixed(memory: LocalMemory, b: Buffer) -> None:
@@ -269,55 +288,50 @@ def hoist_fixed(memory: LocalMemory, b: Buffer) -> None:
 
 
 def _note_sources(memory: LocalMemory, steps: list[Step]) -> None:
-    """Set `ready` of every load: behind the slot of the last store that writes what it reads. A
-    group never reads what it writes itself, so all its loads look at earlier groups."""
+    """Set `ready` of every load: behind the slot of the last store that writes what it reads; of
+    its buffer: that of the first of its loads. A group never reads what it writes itself, so all
+    its loads look at earlier groups."""
+    ready: dict[Buffer, int] = {}
     for s in steps:
         for load in s.loads:
             if load.tile is not None:
-                stores = reversed(memory.written.get(load.tile.tensor.root, []))
-                ready = next((t + 1 for t, store in stores if _feeds(store, load.tile)), 0)
-                load.buffer.ready = max(load.buffer.ready, ready)
-
-
-def _feeds(store: Store, tile: Tile) -> bool:
-    """May the store write bytes that the tile is loaded from? Exact for one tensor, cautious
-    between views."""
-    if store.tensor.root is not tile.tensor.root:
-        return False
-    if store.tensor is not tile.tensor:
-        return True
-    a, b = store.region, tile.region
-    return all(
-        x[0] < y[1] and y[0] < x[1]
-        for x, y in zip((a.n, a.c, a.h, a.w), (b.n, b.c, b.h, b.w), strict=True)
-    )
+                t = load.tile.tensor
+                stores = reversed(memory.written.get(t.root, []))
+                load.ready = next((k + 1 for k, x in stores if feeds(x, t, load.part)), 0)
+                ready[load.buffer] = min(ready.get(load.buffer, load.ready), load.ready)
+    for b, slot in ready.items():
+        b.ready = slot
 
 
 def serialise(steps: list[Step], start: int = 0) -> list[Load | Compute | Store]:
     """The one order in which both engines get their work: per slot first the loads whose place is
     free, then the stores of the step before, then the loads into the places that these stores
-    release; then the computation.
+    release; then the computation. Where the computation waits for one of the last, loads for later
+    ones come behind.
 
     start: number of the first step; loads issued before it come first."""
     loads: list[list[tuple[int, Load]]] = [[] for _ in steps]
     for i, s in enumerate(steps):
         for load in s.loads:
-            insort(loads[max(0, load.buffer.slot - start)], (i, load), key=lambda x: x[0])
+            insort(loads[max(0, load.slot - start)], (i, load), key=lambda x: x[0])
     actions: list[Load | Compute | Store] = []
     pending: list[Store] = []
     for t, s in enumerate(steps):
         stored = [(p.tile.buffer.addr, p.tile.buffer.addr + p.tile.buffer.size) for p in pending]
-        late = []
-        for _, load in loads[t]:
+        now: list[Load] = []
+        early: list[Load] = []
+        late: list[Load] = []
+        urgent = False  # a load of this step waits for the stores
+        for i, load in loads[t]:
             b = load.buffer
             if any(a < b.addr + b.size and e > b.addr for a, e in stored) or (
-                load.tile and any(_feeds(p, load.tile) for p in pending)
+                load.tile and any(feeds(p, load.tile.tensor, load.part) for p in pending)
             ):
                 late.append(load)
+                urgent |= i == t
             else:
-                actions.append(load)
-        actions += pending
-        actions += late
+                (now if i == t else early).append(load)
+        actions += [*now, *pending, *late, *early] if urgent else [*now, *early, *pending, *late]
         pending = list(s.stores)
         if s.compute is not None:
             actions.append(s.compute)

@@ -105,11 +105,25 @@ class WeightSlice:
 
 @dataclass(eq=False, slots=True)
 class Load:
-    """DDR -> local: a tile of a tensor (region of `tile`), or a weight slice."""
+    """DDR -> local: a tile of a tensor (or its part `region`), or a weight slice. ready: the first
+    slot in which its source is complete in DDR."""
 
     buffer: Buffer
     tile: Tile | None = None
     weights: WeightSlice | None = None
+    region: Region | None = None
+    ready: int = 0
+
+    @property
+    def part(self) -> Region:
+        """The region of a tile that is loaded."""
+        assert self.tile is not None
+        return self.region or self.tile.region
+
+    @property
+    def slot(self) -> int:
+        """The slot in which it is issued."""
+        return max(self.buffer.slot, self.ready)
 
 
 @dataclass(eq=False, slots=True)
@@ -119,6 +133,30 @@ class Store:
     tile: Tile
     tensor: Tensor
     region: Region
+
+
+def feeds(store: Store, t: Tensor, region: Region) -> bool:
+    """May the store write bytes of a region of t? Exact for one tensor and channel views, cautious
+    where an alias renames the bytes."""
+    other, a = store.tensor, store.region
+    shift = 0
+    if other is not t:
+        if other.root is not t.root:
+            return False
+        x, y = other.root_channel, t.root_channel
+        if x is None or y is None:
+            return True
+        shift = x - y
+    return (
+        a.c[0] + shift < region.c[1]
+        and region.c[0] < a.c[1] + shift
+        and a.h[0] < region.h[1]
+        and region.h[0] < a.h[1]
+        and a.w[0] < region.w[1]
+        and region.w[0] < a.w[1]
+        and a.n[0] < region.n[1]
+        and region.n[0] < a.n[1]
+    )
 
 
 @dataclass(eq=False, slots=True)

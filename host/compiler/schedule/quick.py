@@ -8,7 +8,10 @@ judges the rest.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import add
 
+from .cost import BYTES_WEIGHT
 from .layers import Layer, Tensor
 from .plan import group_tensors
 from .program import Backend
@@ -21,6 +24,22 @@ class Glance:
 
     peak: int
     time: float
+
+
+@dataclass
+class _Tile:
+    """One tile, or one part of its output channels. live: bytes of tensors and temporaries during
+    each layer; blobs: bytes of its constants; tiu, loads (of inputs that all parts share),
+    part_loads, stores, weights: cycles; largest: bytes of the largest input."""
+
+    live: list[int]
+    blobs: list[int]
+    tiu: float
+    loads: float
+    part_loads: float
+    stores: float
+    weights: float
+    largest: int
 
 
 class Quick:
@@ -58,6 +77,7 @@ class Quick:
         self.itemsize = [backend.local_itemsize(t) for t in self.tensors]
         self.whole = {self.ins[k][0] for k, layer in enumerate(layers) if layer.kind == "conv"}
         self.axis_cache: dict[tuple[int, int], list[int]] = {}
+        self.tile_cache: dict[tuple, _Tile | None] = {}
 
     def lengths(self, axis: int, parts: int) -> list[int]:
         """Rows (columns) of every tensor in the largest inner tile."""
@@ -136,7 +156,7 @@ class Quick:
         )
         moved += sum(b.transfer_cycles(shapes[self.number[t]], t, True) for t in self.sinks)
         dma = count * (moved + weights)
-        return Glance(peak, max(count * tiu, dma) + 0.08 * dma)
+        return Glance(peak, max(count * tiu, dma) + BYTES_WEIGHT * dma)
 
     def look(
         self, tiles: tuple[int, int, int], part: int, parts: int, outer: bool, stream: int
@@ -144,54 +164,68 @@ class Quick:
         """part: output channels of a part (0: whole) of `parts`; outer: parts are the outer loop;
         stream: bytes of a streamed slice of constants (0: all constants resident, or whole when
         there is one tile)."""
+        tile = self.tile(tiles, part)
+        if tile is None:
+            return Glance(1 << 60, 0.0)
+        count = tiles[0] * tiles[1] * tiles[2]
+        many = count > 1 and (outer or not part) and not stream
+        if many:
+            peak = max(tile.live) + sum(tile.blobs)
+        elif stream:
+            peak = max(map(add, tile.live, [min(z, stream) for z in tile.blobs]))
+        else:
+            peak = max(map(add, tile.live, tile.blobs))
+        again = 1 if many or (part and outer) else count
+        repeat = parts if outer and count > 1 else 1  # how often whole inputs are read
+        loads = tile.loads * repeat + tile.part_loads * parts
+        dma = count * (loads + tile.stores * parts) + tile.weights * parts * again
+        total = tile.tiu * count * parts
+        hidden = 1.0 if self.backend.local_bytes - peak >= tile.largest else 0.6
+        return Glance(peak, max(total, dma) + (1 - hidden) * min(total, dma) + BYTES_WEIGHT * dma)
+
+    def tile(self, tiles: tuple[int, int, int], part: int) -> _Tile | None:
+        """What `look` needs of one tile; None if a dimension is too long for the chip."""
+        key = (tiles, part)
+        if key not in self.tile_cache:
+            self.tile_cache[key] = self.make_tile(tiles, part)
+        return self.tile_cache[key]
+
+    def make_tile(self, tiles: tuple[int, int, int], part: int) -> _Tile | None:
         b, (tn, th, tw) = self.backend, tiles
         rows, cols = self.lengths(0, th), self.lengths(1, tw)
         n = -(-self.sinks[0].shape[0] // tn)
-        count = tn * th * tw
         sizes, shapes = [], []
+        change = [0] * (len(self.layers) + 1)  # of the bytes alive, by layer
         for i, t in enumerate(self.tensors):
             c = t.shape[1] if not part or i in self.whole else part
             shapes.append((n, c, rows[i], cols[i]))
-            groups = -(-c // b.lanes)
-            sizes.append(
-                0
-                if i in self.placed
-                else n * groups * b.plane_bytes(rows[i], cols[i], self.itemsize[i])
-            )
+            size = n * -(-c // b.lanes) * b.plane_bytes(rows[i], cols[i], self.itemsize[i])
+            sizes.append(0 if i in self.placed else size)
+            change[self.first[i]] += sizes[i]
+            change[self.last[i] + 1] -= sizes[i]
         if max(max(s[1:]) for s in shapes) > b.max_dim:
-            return Glance(1 << 60, 0.0)
-        blobs = (
-            self.blobs
-            if not part
-            else [
+            return None
+        blobs = self.blobs
+        if part:
+            blobs = [
                 z and b.weight_bytes(layer, part, layer.inputs[0].shape[1])
                 for z, layer in zip(self.blobs, self.layers, strict=True)
             ]
-        )
-        many = count > 1 and (outer or not part) and not stream
-        constants = sum(blobs) if many else 0
-        peak, tiu = 0, 0.0
+        live, tiu = list(accumulate(change[:-1])), 0.0
         for k, layer in enumerate(self.layers):
-            live = sum(sizes[i] for i in range(len(sizes)) if self.first[i] <= k <= self.last[i])
-            own = 0 if many else min(blobs[k], stream) if stream else blobs[k]
             shape = shapes[self.outs[k]]
-            peak = max(peak, live + own + b.temp_bytes(layer, shape))
+            live[k] += b.temp_bytes(layer, shape)
             if layer.kind != "concat":
                 tiu += b.compute_cycles(layer.kind, layer, shape, shapes[self.ins[k][0]][1], False)
-        peak += constants
-        loads = sum(b.transfer_cycles(shapes[self.number[t]], t, False) for t in self.sources)
-        stores = sum(b.transfer_cycles(shapes[self.number[t]], t, True) for t in self.sinks)
-        weights = sum(b.weight_cycles(z) for z in blobs if z)
-        again = 1 if many or (part and outer) else count
-        if part:
-            dma = (
-                count * (loads * (parts if outer and count > 1 else 1) + stores * parts)
-                + weights * parts * again
-            )
-        else:
-            dma = count * (loads + stores) + weights * again
-        total = tiu * count * parts
-        slack = b.local_bytes - peak
-        need = max((sizes[self.number[t]] for t in self.sources), default=0)
-        hidden = 1.0 if slack >= need else 0.6
-        return Glance(peak, max(total, dma) + (1 - hidden) * min(total, dma) + 0.08 * dma)
+        loads = {t: b.transfer_cycles(shapes[self.number[t]], t, False) for t in self.sources}
+        cut = sum(z for t, z in loads.items() if part and self.number[t] not in self.whole)
+        return _Tile(
+            live,
+            blobs,
+            tiu,
+            sum(loads.values()) - cut,
+            cut,
+            sum(b.transfer_cycles(shapes[self.number[t]], t, True) for t in self.sinks),
+            sum(b.weight_cycles(z) for z in blobs if z),
+            max((sizes[self.number[t]] for t in self.sources), default=0),
+        )

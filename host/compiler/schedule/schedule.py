@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from ..errors import InternalError
 from ..ir import Graph
 from .carry import Carry, find_carries
+from .cost import BYTES_WEIGHT
 from .layers import Layer, Tensor, build_layers
 from .lead import set_lead
 from .local import LocalMemory, NoSpaceError, place_group, serialise
+from .pieces import cut_loads
 from .plan import Plan
-from .program import Backend, Program, Step, step_buffers
+from .program import Backend, Compute, Program, Step, step_buffers
 from .search import Search
 from .steps import StepBuilder
+from .timeline import group_time
 
 
 def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
@@ -49,12 +52,13 @@ SLOW = 1.06  # a group is slow if placement makes it take so many times what its
 @dataclass
 class Settled:
     """Plans whose buffers have places: steps and time of every group, tensors that never leave
-    local memory."""
+    local memory. score: time of the whole, and the price of its transfers."""
 
     plans: list[Plan]
     groups: list[list[Step]]
     times: list[float]
     local: set[Tensor]
+    score: float = 0.0
 
 
 def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
@@ -68,10 +72,14 @@ def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
     todo.reverse()
     for _ in range(len(plans) + MAX_TRIES):
         if not todo:
+            done.score = score([s for g in done.groups for s in g], times, backend)
             return done
         plan, steps = todo.pop()
         for b in step_buffers(steps):
             b.move(start)
+        if done.groups:
+            before = next((g for g in reversed(done.groups) if g), [])
+            cut_loads(before, steps, backend, times)
         further = carries(plan, steps, todo)
         time = place(memory, steps, start, times, carried, further)
         if time is None:
@@ -89,6 +97,13 @@ def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
         done.groups.append(steps)
         done.times.append(time)
     raise InternalError("the buffers of the chosen groups find no place in local memory")
+
+
+def score(steps: list[Step], times: dict[int, float], backend: Backend) -> float:
+    """Cycles of placed steps with the price of their transfers."""
+    actions = serialise(steps)
+    moved = sum(times[id(a)] for a in actions if not isinstance(a, Compute))
+    return group_time(actions, times, backend.local_bytes) + BYTES_WEIGHT * moved
 
 
 def carries(plan: Plan, steps: list[Step], todo: list[tuple[Plan, list[Step]]]) -> list[Carry]:
@@ -110,7 +125,7 @@ def place(
     """place_group with tiles carried in and out; they are given up where there is no room (the
     lists are emptied then). None: there is no place without them."""
     for c in further:
-        c.apply(start + len(steps), memory)
+        c.apply(steps, start + len(steps), memory)
     for attempt, given_up in enumerate(([], further, carried)):
         if attempt and not given_up:
             continue
@@ -150,7 +165,9 @@ def improve(best: Settled, search: Search, backend: Backend, share: float) -> Se
         other = [q for q in tried.plans if q.layers[0] in set(p.layers)]
         better = again and sum(cost[x] for x in p.layers) + SWITCH * (len(other) - 1) < 0.98 * t
         chosen += other if better else [p]
-    return settle(chosen, search, backend)
+    if all(p is q for p, q in zip(chosen, best.plans, strict=False)):
+        return best
+    return min(best, settle(chosen, search, backend), key=lambda s: s.score)
 
 
 SWITCH = 15000.0  # cycles that a boundary between groups costs beyond what group_time sees

@@ -39,7 +39,7 @@ class Places:
 
 
 def load_tile(e: Emitter, load: Load, places: Places) -> None:
-    """A region of a tensor into its tile."""
+    """A region of a tensor into its tile, or a part of it."""
     tile = load.tile
     assert tile is not None
     if tile.width:
@@ -50,8 +50,8 @@ def load_tile(e: Emitter, load: Load, places: Places) -> None:
     if any(layer.kind == "quantize" for layer in tile.tensor.consumers):
         load_floats(e, tile, places)
         return
-    source, dest = places.of(tile.tensor, tile.region), operand(tile, tile.region, e.chip)
-    shape = merge_rows(source, dest, tile.region.shape)
+    source, dest = places.of(tile.tensor, load.part), operand(tile, load.part, e.chip)
+    shape = merge_rows(source, dest, load.part.shape)
     e.tdma.copy(LOAD, source, dest, shape)
 
 
