@@ -16,7 +16,7 @@ Per image; temporary behind the result: the two planes of q, the two of the prod
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def dequantize_temp(shape: Shape, lanes: int) -> int:
 def dequantize_cycles(chip: Chip, shape: Shape) -> float:
     """The conversion, the product, two moves."""
     n, c, h, w = shape
-    size = {"n": 1, "c": c, "h": h * w, "w": 2}
+    size: dict[str, Any] = {"n": 1, "c": c, "h": h * w, "w": 2}
     product = cost.matrix_cycles(
         chip, rows=1, inner=PLANES, res_c=c, res_w=h * w, bf16=True, ps32=2
     )

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import gcd
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -122,7 +122,7 @@ def quantize_cycles(chip: Chip, shape: Shape, full_width: int) -> float:
     """TIU commands of all parts, and the two conversions of one part that they wait for."""
     total, longest = 0.0, 0.0
     for p in float_parts(shape, full_width, chip.lanes):
-        size = {"c": p.channels, "h": 1, "w": p.width}
+        size: dict[str, Any] = {"c": p.channels, "h": 1, "w": p.width}
         total += cost.arith_cycles(chip, "copy", n=2, **size)
         total += cost.arith_cycles(chip, "copy", n=3, bf16=True, **size)
         total += 2 * cost.arith_cycles(chip, "and", n=1, **size)
