@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cvi_nn
 import pytest
-from net_cases import random_graph
+from net_cases import Sampler, random_graph
 from nets import inputs
 from tpuforge.compiler.chip import CHIPS, Chip, chip_named
 from tpuforge.compiler.emit.cv18xx import Compiled, compile_graph
@@ -88,6 +88,22 @@ def test_routines_and_tensors() -> None:
     wanted = {name: values[name] for name in kept & set(got) & set(values)}
     assert len(wanted) > len(graph.outputs)
     assert not difference(wanted, {name: got[name] for name in wanted})
+
+
+def test_float_input_converted_on_the_tpu() -> None:
+    """Its loads are issued in the middle of computations: none may fall behind a cut."""
+    chip = chip_named("cv180x")
+    for shape, limit in (((1, 3, 64, 80), 100), ((2, 3, 33, 31), 30)):
+        net = Sampler(chip, "float input")
+        x = net.quantize(net.input(*shape, dtype="f32"))
+        y = net.max_pool(net.conv(x, 8, (3, 3), pads=(1, 1, 1, 1)), (2, 2), (2, 2))
+        graph = net.done(net.dequantize(y))
+        result = check(graph, chip, simulate, max_commands=limit)
+        assert len(result.streams) > 1
+        assert all(max(counts(chip, s).values()) <= limit for s in result.streams)
+        arrays = inputs(graph, 0)
+        got = simulate(with_other_models(result, chip), arrays)
+        assert not difference(interpreter.run(graph, arrays), got)
 
 
 def test_one_step_too_long() -> None:
