@@ -17,10 +17,10 @@ temporary behind the result: two slots of the seven planes and of the bytes b0, 
 so that the engines overlap.
 
     TDMA  low bytes of s := 0x80 (once per slot)
-    TIU   bytes = b0, b1 (of every four bytes of the part); hi, three times = upper halves
+    TIU   bytes = b0, b1 (of every four bytes of the part); hi = upper halves
           high bytes of s = fourth byte & 0x80
           third byte of the part &= 0x80, so that its upper halves are base
-    TDMA  m0, m1 = bf16(bytes)
+    TDMA  m0, m1 = bf16(bytes); hi twice more
     TIU   m0, m1 *= base; m1 once more; part = matrix product (two planes of 16 bits)
     TDMA  out = int8(upper halves of the product), truncated
 """
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 LEAST_SIGN = 0x0080  # bf16 2^-126; with the sign bit -2^-126
 HALF_OF_SIGN = 2.0**125
-SIGN, LOW, TWICE, HIGH, PLANES = 0, 1, 3, 4, 7  # s; m0, m1; m1; three times hi
+SIGN, LOW, TWICE, HIGH, PLANES = 0, 1, 3, 4, 7  # s; m0, m1; m1; hi, hi, hi
 PARTS, LEAST_PART, MOST_PART = 12, 256, 512  # parts wished for; their elements per lane
 
 
@@ -124,7 +124,7 @@ def quantize_cycles(chip: Chip, shape: Shape, full_width: int) -> float:
     for p in float_parts(shape, full_width, chip.lanes):
         size: dict[str, Any] = {"c": p.channels, "h": 1, "w": p.width}
         total += cost.arith_cycles(chip, "copy", n=2, **size)
-        total += cost.arith_cycles(chip, "copy", n=3, bf16=True, **size)
+        total += cost.arith_cycles(chip, "copy", n=1, bf16=True, **size)
         total += 2 * cost.arith_cycles(chip, "and", n=1, **size)
         total += cost.arith_cycles(chip, "mul", n=2, bf16=True, **size)
         total += cost.arith_cycles(chip, "copy", n=1, bf16=True, **size)
@@ -178,8 +178,8 @@ def quantize(e: Emitter, c: Compute) -> None:
 @dataclass
 class _Place:
     """A part of an image in local memory. x, bytes: (1, channels, 1, width) elements of 4 bytes and
-    of one, two of these; sign, low, twice, high: the planes; right: all as a matrix; sums: the fp32
-    product; out: the rows of the result."""
+    of one, two of these; sign, low, twice, high, more: the planes; right: all as a matrix; sums:
+    the fp32 product; out: the rows of the result."""
 
     x: Operand
     bytes: Operand
@@ -187,6 +187,7 @@ class _Place:
     low: Operand
     twice: Operand
     high: Operand
+    more: Operand
     right: Operand
     sums: Operand
     out: Operand
@@ -216,7 +217,8 @@ def _place(tile: Tile, out: Operand, image: int, part: FloatPart, slot: int) -> 
         sign=_dense(slot + SIGN * part.plane, part, 2),
         low=_dense(slot + LOW * part.plane, part, 2, 2),
         twice=_dense(slot + TWICE * part.plane, part, 2),
-        high=_dense(slot + HIGH * part.plane, part, 2, 3),
+        high=_dense(slot + HIGH * part.plane, part, 2),
+        more=_dense(slot + (HIGH + 1) * part.plane, part, 2, 2),
         right=_dense(slot, part, 2, PLANES),
         sums=replace(sums, span=(sums.offset, sums.offset + 2 * part.plane)),
         out=Operand((1, c, 1, (b - a) * w), 0, begin, out.strides, (begin, end)),
@@ -238,7 +240,9 @@ def _split(e: Emitter, p: _Place) -> None:
     """The planes s, hi and the lower bytes as bf16; base in x."""
     e.tiu.copy(p.bytes, p.byte(0, 2, 1))
     e.tdma.copy(IN_LOCAL, p.bytes, p.low, p.low.shape, src_fmt=1, dst_fmt=2)
-    e.tiu.copy_bf16(p.high, p.byte(2, 3))
+    e.tiu.copy_bf16(p.high, p.byte(2))
+    high = replace(p.high, strides=(0, *p.high.strides[1:]))
+    e.tdma.copy(IN_LOCAL, high, p.more, p.more.shape, src_fmt=2, dst_fmt=2)
     high_bytes = replace(p.sign, offset=p.sign.offset + 1)
     e.tiu.bit_and(high_bytes, p.byte(3), 0x80)
     e.tiu.bit_and(p.byte(2), p.byte(2), 0x80)
