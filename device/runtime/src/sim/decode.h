@@ -1,4 +1,4 @@
-/* Shared by the decoders of the TIU word (decode_*.c). */
+/* Shared by the decoders (decode_*.c): conditions on fields; operands of the TIU word. */
 #ifndef TPUFORGE_SIM_DECODE_H
 #define TPUFORGE_SIM_DECODE_H
 

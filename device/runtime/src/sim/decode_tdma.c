@@ -3,23 +3,9 @@
 
 #include <string.h>
 
-#include "internal.h"
+#include "decode.h"
 
-#define BAD(...) return sim_fail(e, TPU_SIM_BAD_STREAM, __VA_ARGS__)
 #define REFUSE(...) return sim_fail(e, TPU_SIM_UNSUPPORTED, __VA_ARGS__)
-#define NEED(field, cond)                                                                          \
-  do {                                                                                             \
-    if (!(cond)) {                                                                                 \
-      BAD("field " #field " = %lld, needed: %s", (long long)f->field, #cond);                      \
-    }                                                                                              \
-  } while (0)
-#define TRY(call)                                                                                  \
-  do {                                                                                             \
-    const int rc_ = (call);                                                                        \
-    if (rc_ != TPU_SIM_OK) {                                                                       \
-      return rc_;                                                                                  \
-    }                                                                                              \
-  } while (0)
 
 static uint32_t elem(const side *s) { return s->fmt == 2 ? 2 : 1; }
 
@@ -55,7 +41,7 @@ static int resolve_address(const chip_info *chip, const char *name, side *s, uin
 }
 
 /* A tensor in local memory must stay inside its lanes. */
-static int check_local(const chip_info *chip, const char *name, const side *s, const err_ctx *e) {
+static int check_side(const chip_info *chip, const char *name, const side *s, const err_ctx *e) {
   if (!s->local) {
     return TPU_SIM_OK;
   }
@@ -189,8 +175,8 @@ static int decode_bytes(const chip_info *chip, const cv_tdma *f, tdma_cmd *d, co
 }
 
 /* Rows of cols elements on the global side, (rows, c, 1, w) on the local side. */
-static int decode_matrix(const chip_info *chip, const cv_tdma *f, int op, tdma_cmd *d,
-                         const err_ctx *e) {
+static int decode_rows(const chip_info *chip, const cv_tdma *f, int op, tdma_cmd *d,
+                       const err_ctx *e) {
   side *global = d->src.local ? &d->dst : &d->src, *local = d->src.local ? &d->src : &d->dst;
   global->n = f->src_n;
   NEED(src_n, global->c == f->src_n);
@@ -216,7 +202,7 @@ static int decode_matrix(const chip_info *chip, const cv_tdma *f, int op, tdma_c
   } else if (spread < global->w || spread - global->w >= local->w) {
     BAD("a spread of %u x %u can not hold %u columns", local->c, local->w, global->w);
   }
-  return check_local(chip, "matrix", local, e);
+  return check_side(chip, "matrix", local, e);
 }
 
 static int decode_transpose(const cv_tdma *f, int op, tdma_cmd *d, const err_ctx *e) {
@@ -291,7 +277,7 @@ static int decode_any(const chip_info *chip, const cv_tdma *f, command *out, dem
   }
   TRY(check_formats(d, out->op, f->trans_dir, e));
   if (f->sys_dtype && out->op != OP_FILL) {
-    TRY(decode_matrix(chip, f, out->op, d, e));
+    TRY(decode_rows(chip, f, out->op, d, e));
     d->count = (uint64_t)f->src_n * d->cols;
     need->work += d->count * 16;
     return out->op == OP_COMPRESS || out->op == OP_DECOMPRESS ? decode_compression(f, out->op, d, e)
@@ -310,9 +296,9 @@ static int decode_any(const chip_info *chip, const cv_tdma *f, command *out, dem
         (unsigned long long)count);
   }
   if (out->op != OP_FILL) {
-    TRY(check_local(chip, "src", &d->src, e));
+    TRY(check_side(chip, "src", &d->src, e));
   }
-  TRY(check_local(chip, "dst", &d->dst, e));
+  TRY(check_side(chip, "dst", &d->dst, e));
   if (count >= MAX_COMMAND_WORK / 16) {
     return sim_fail(e, TPU_SIM_UNSUPPORTED, "the transfer is too large: %llu elements",
                     (unsigned long long)count);

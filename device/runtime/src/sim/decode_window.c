@@ -110,6 +110,21 @@ static int check_ps32(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, uint32
   return check_local(chip, "res0", &t->res, size, planes, e);
 }
 
+/* Result and input of a convolution or depthwise convolution, and its window. */
+static int summed_operands(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, uint32_t size,
+                           const err_ctx *e) {
+  const raw_operand res = RAW(res0, f->res0_n, f->res0_c, f->res0_h, f->res0_w);
+  const raw_operand a = RAW(opd0, f->opd0_n, f->opd0_c, f->opd0_h, f->opd0_w);
+  TRY(make_operand(chip, &res, size, 0, &t->res, e));
+  TRY(make_operand(chip, &a, size, 1, &t->a, e));
+  NEED(res0_addr, t->res.lane == 0);
+  NEED(res0_n_str, f->short_res0_str != 3 || f->res0_n_str % 16 == 0);
+  t->a.wide = 0;
+  TRY(decode_window(f, t, 1, 1, e));
+  set_fill(chip, f, t);
+  return TPU_SIM_OK;
+}
+
 int decode_conv(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, const err_ctx *e) {
   const uint32_t size = t->bf16 ? 2 : 1;
   NEED(short_res0_str, f->short_res0_str == 0 || f->short_res0_str == 3);
@@ -129,15 +144,7 @@ int decode_conv(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, const err_ct
   NEED(opt_opd1_seg, f->opt_opd1_seg != 0);
   NEED(opt_res_add, f->opt_res_add == 0);
   NEED(opt_chl_quan, f->opt_chl_quan == 0 || !t->bf16);
-  const raw_operand res = RAW(res0, f->res0_n, f->res0_c, f->res0_h, f->res0_w);
-  const raw_operand a = RAW(opd0, f->opd0_n, f->opd0_c, f->opd0_h, f->opd0_w);
-  TRY(make_operand(chip, &res, size, 0, &t->res, e));
-  TRY(make_operand(chip, &a, size, 1, &t->a, e));
-  NEED(res0_addr, t->res.lane == 0);
-  NEED(res0_n_str, f->short_res0_str != 3 || f->res0_n_str % 16 == 0);
-  t->a.wide = 0;
-  TRY(decode_window(f, t, 1, 1, e));
-  set_fill(chip, f, t);
+  TRY(summed_operands(chip, f, t, size, e));
   t->b.is_signed = (uint8_t)f->opt_opd1_sign;
   t->b.off = f->opd1_addr;
   t->is_const = (uint8_t)f->opt_opd1_const;
@@ -219,14 +226,7 @@ int decode_depthwise(const chip_info *chip, const cv_tiu *f, tiu_cmd *t, const e
   NEED(opt_opd2_sign, f->opt_opd2_sign == 1);
   NEED(opt_res0_seg, f->opt_res0_seg != 0);
   NEED(opt_chl_quan, f->opt_chl_quan == 0 || !t->bf16);
-  const raw_operand res = RAW(res0, f->res0_n, f->res0_c, f->res0_h, f->res0_w);
-  const raw_operand a = RAW(opd0, f->opd0_n, f->opd0_c, f->opd0_h, f->opd0_w);
-  TRY(make_operand(chip, &res, size, 0, &t->res, e));
-  TRY(make_operand(chip, &a, size, 1, &t->a, e));
-  NEED(res0_addr, t->res.lane == 0);
-  NEED(res0_n_str, f->short_res0_str != 3 || f->res0_n_str % 16 == 0);
-  TRY(decode_window(f, t, 1, 1, e));
-  set_fill(chip, f, t);
+  TRY(summed_operands(chip, f, t, size, e));
   t->b.off = f->opd1_addr;
   t->b.is_signed = 1;
   t->is_const = (uint8_t)f->opt_opd1_const;

@@ -18,7 +18,8 @@
 
 #define ALWAYS __attribute__((always_inline)) static inline
 
-ALWAYS void gemm8_block(const gemm_job *j, const int rows, const int vecs) {
+/* Units of 4 bytes or of 2 words. */
+ALWAYS void gemm_block(const gemm_job *j, const int rows, const int vecs, const int bytes) {
   __m512i acc[GEMM_ROWS][4];
 #pragma GCC unroll 6
   for (int r = 0; r < rows; r++) {
@@ -41,7 +42,8 @@ ALWAYS void gemm8_block(const gemm_job *j, const int rows, const int vecs) {
       const __m512i wv = _mm512_set1_epi32(w);
 #pragma GCC unroll 4
       for (int v = 0; v < vecs; v++) {
-        acc[r][v] = _mm512_dpbusd_epi32(acc[r][v], x[v], wv);
+        acc[r][v] = bytes ? _mm512_dpbusd_epi32(acc[r][v], x[v], wv)
+                          : _mm512_dpwssd_epi32(acc[r][v], x[v], wv);
       }
     }
   }
@@ -54,40 +56,12 @@ ALWAYS void gemm8_block(const gemm_job *j, const int rows, const int vecs) {
   }
 }
 
+ALWAYS void gemm8_block(const gemm_job *j, const int rows, const int vecs) {
+  gemm_block(j, rows, vecs, 1);
+}
+
 ALWAYS void gemm16_block(const gemm_job *j, const int rows, const int vecs) {
-  __m512i acc[GEMM_ROWS][4];
-#pragma GCC unroll 6
-  for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-    for (int v = 0; v < vecs; v++) {
-      acc[r][v] = _mm512_loadu_si512(j->acc[r] + 16 * v);
-    }
-  }
-  for (uint32_t k = 0; k < j->k; k++) {
-    const uint32_t *b = j->b + j->offs[k];
-    __m512i x[4];
-#pragma GCC unroll 4
-    for (int v = 0; v < vecs; v++) {
-      x[v] = _mm512_loadu_si512(b + 16 * v);
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++) {
-      int32_t w;
-      memcpy(&w, j->w[r] + 4 * (size_t)k, 4);
-      const __m512i wv = _mm512_set1_epi32(w);
-#pragma GCC unroll 4
-      for (int v = 0; v < vecs; v++) {
-        acc[r][v] = _mm512_dpwssd_epi32(acc[r][v], x[v], wv);
-      }
-    }
-  }
-#pragma GCC unroll 6
-  for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-    for (int v = 0; v < vecs; v++) {
-      _mm512_storeu_si512(j->acc[r] + 16 * v, acc[r][v]);
-    }
-  }
+  gemm_block(j, rows, vecs, 0);
 }
 
 /* fp32: the caller has set flush-to-zero; additions round towards zero. */
