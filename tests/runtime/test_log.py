@@ -88,7 +88,7 @@ def test_every_thread_has_its_own_last_error():
 
 def test_level_from_the_environment():
     script = "import cvi_nn\ntry: cvi_nn.Model(b'x')\nexcept cvi_nn.CviError: pass\n"
-    for level, lines in (("0", 0), ("3", 1), ("7", 1), ("x", 1), ("", 1)):
+    for level, lines in (("0", 0), ("3", 1)):
         env = {**os.environ, "CVI_NN_LOG": level}
         command = [sys.executable, "-c", script]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
