@@ -37,6 +37,11 @@ class Chip:
         return 0.75 * self.ddr_peak_bytes_per_second / self.clock_hz
 
 
+def align16(size: int) -> int:
+    """Round up to 16 bytes, to which planes of local memory and rows of matrices are aligned."""
+    return -(-size // 16) * 16
+
+
 CHIPS = {
     c.name: c
     for c in (

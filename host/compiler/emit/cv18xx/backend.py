@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from ...chip import Chip
+from ...chip import Chip, align16
 from ...errors import UnsupportedError
 from ...isa.cv18xx import cost
 from ...schedule.layers import Layer, Tensor, Window
@@ -20,10 +20,6 @@ MAX_DIM = 4063
 MAX_PAD = 15
 TDMA_MERGE_GAP = 16
 PLAIN = "plain"  # the form of an average pooling without parameters
-
-
-def align16(x: int) -> int:
-    return -(-x // 16) * 16
 
 
 class Cv18xxBackend:

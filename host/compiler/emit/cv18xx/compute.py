@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ...chip import align16
 from ...errors import InternalError, UnsupportedError
 from ...schedule.layers import Layer
 from ...schedule.program import Compute, Region
@@ -24,7 +25,7 @@ from .quantize import quantize
 from .softmax import softmax
 from .tdma import Tdma
 from .tiu import Tiu
-from .weights import align16, padded_inputs, parameter_bytes, weights_and_parameters
+from .weights import padded_inputs, parameter_bytes, weights_and_parameters
 
 
 class Emitter:

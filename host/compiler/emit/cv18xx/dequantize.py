@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...chip import Chip
+from ...chip import Chip, align16
 from ...errors import InternalError
 from ...isa.cv18xx import cost
 from ...schedule.program import Compute
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     from .compute import Emitter
 
 PLANES = 2
-
-
-def align16(x: int) -> int:
-    return -(-x // 16) * 16
 
 
 def dequantize_temp(shape: Shape, lanes: int) -> int:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...chip import Chip
+from ...chip import Chip, align16
 from ...errors import InternalError
 from ...isa.cv18xx import cost
 from ...schedule.program import Compute, Tile
@@ -49,10 +49,6 @@ LEAST_SIGN = 0x0080  # bf16 2^-126; with the sign bit -2^-126
 HALF_OF_SIGN = 2.0**125
 SIGN, LOW, TWICE, HIGH, PLANES = 0, 1, 3, 4, 7  # s; m0, m1; m1; hi, hi, hi
 PARTS, LEAST_PART, MOST_PART = 12, 256, 512  # parts wished for; their elements per lane
-
-
-def align16(x: int) -> int:
-    return -(-x // 16) * 16
 
 
 @dataclass(frozen=True)

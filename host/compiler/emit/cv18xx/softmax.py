@@ -25,7 +25,6 @@ import numpy as np
 from ...schedule.program import Compute
 from ...tpu.arith import bf16_from_f32
 from .operand import Operand
-from .quantize import align16
 
 if TYPE_CHECKING:
     from ...schedule.layers import Layer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ...chip import align16
+
 
 def spread(columns: int, lanes: int) -> tuple[int, int]:
     """(channels, columns per channel) of 8-bit rows: all lanes and their 16 units get work."""
@@ -13,4 +15,4 @@ def spread(columns: int, lanes: int) -> tuple[int, int]:
 
 def row_bytes(columns: int, lanes: int) -> int:
     """Bytes per lane of one row."""
-    return -(-spread(columns, lanes)[1] // 16) * 16
+    return align16(spread(columns, lanes)[1])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from ...chip import Chip
+from ...chip import Chip, align16
 from ...errors import DoesNotFitError
 from ...format import cvimodel as f
 from ...schedule.layers import Tensor
@@ -23,7 +23,7 @@ from .compute import Emitter
 from .operand import Operand
 from .tdma import LOAD, STORE, Global
 from .transfer import Places, load_tile, load_weights, store
-from .weights import Segment, align16
+from .weights import Segment
 
 Action = Load | Compute | Store
 Span = tuple[int, int]

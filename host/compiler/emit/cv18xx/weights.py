@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...chip import Chip
+from ...chip import Chip, align16
 from ...isa.cv18xx.compress import compress_int8
 from ...schedule.layers import Layer
 from ...schedule.program import WeightSlice
@@ -32,10 +32,6 @@ from .spread import row_bytes
 
 #: kinds whose constants are a row of bf16 factors in lane 0
 FACTORS = {"quantize": quantize_factors, "dequantize": dequantize_factors}
-
-
-def align16(x: int) -> int:
-    return -(-x // 16) * 16
 
 
 def padded_inputs(ic: int, chip: Chip) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...chip import align16
 from ...errors import InternalError, UserInputError
 
 BLOCK = 16  # elements
@@ -27,10 +28,6 @@ CHUNK = 4096  # blocks that are computed at a time, so that the arrays stay in t
 Words = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
-
-
-def align16(x: int) -> int:
-    return -(-x // 16) * 16
 
 
 @dataclass(frozen=True)
