@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...chip import align16
 from ...schedule.program import Compute
 from ...tpu.arith import bf16_from_f32
 from .operand import Operand
