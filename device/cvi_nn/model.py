@@ -4,12 +4,12 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvi_nn._closing import Closing
 from cvi_nn._cviruntime_cffi import ffi
 from cvi_nn._file import ProgramInfo, read_programs
 from cvi_nn._lib import Library, load
@@ -63,7 +63,7 @@ class Task:
             handle.lib.c.CVI_NN_ForwardWait(handle.raw, self._task)
 
 
-class Model:
+class Model(Closing):
     """A cvimodel, ready to run.
 
     source    path of the file, or its bytes
@@ -283,17 +283,6 @@ class Model:
         """Release the model. Views and tasks that still exist stay valid and release it later."""
         with self._lock:
             self._owner.clear()
-
-    def __enter__(self) -> "Model":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else self.target

@@ -3,18 +3,18 @@
 import os
 import weakref
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cvi_nn._closing import Closing
 from cvi_nn._cviruntime_cffi import ffi
 from cvi_nn._lib import Library, load
 from cvi_nn.errors import ClosedError, CviError
 
 
-class Context:
+class Context(Closing):
     """A runtime context. Vendor libraries on a host need SET_CHIP_NAME in the environment.
 
     `close` (or the end of a `with` block) gives it back when the last memory of it is gone, too.
@@ -44,17 +44,6 @@ class Context:
         """No further calls; memory that exists stays valid."""
         self._owner.clear()
 
-    def __enter__(self) -> "Context":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def run(self, stream: bytes, bases: "Sequence[DeviceMemory | int | None]") -> None:
         """Execute a command stream with up to eight base registers (None: 0)."""
         out = ffi.new("CVI_RT_MEM *")
@@ -72,7 +61,7 @@ class Context:
             self.lib.c.CVI_RT_MemFree(self.raw, out[0])
 
 
-class DeviceMemory:
+class DeviceMemory(Closing):
     """Memory that both the CPU and the TPU can address; freed with the last view of it."""
 
     def __init__(self, context: Context, size: int) -> None:
@@ -116,17 +105,6 @@ class DeviceMemory:
     def close(self) -> None:
         """Free the memory when the last view is gone."""
         self._owner.clear()
-
-    def __enter__(self) -> "DeviceMemory":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Context:
