@@ -385,11 +385,8 @@ class Tiu:
             f |= stride_fields("opd1", b) | {"opd1_addr": b.offset}
             spans.append(b.span)
         elif b is not None:
-            f |= {"opt_opd1_const": 1, "opd1_addr": b & 0xFFFF, "opt_opd1_sign": int(b < 128)}
-            if b > 127:
-                f["opd1_addr"] = b
-            else:
-                f["opd1_addr"] = b & 0xFF
+            bits = b if b > 127 else b & 0xFF
+            f |= {"opt_opd1_const": 1, "opd1_addr": bits, "opt_opd1_sign": int(b < 128)}
         self.commands.tiu(f | more, spans, writes or [out.span])
 
     def multiply_to_16(self, out: Operand, a: Operand, constant: int, high: int) -> None:
