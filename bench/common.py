@@ -11,15 +11,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tpuforge.compiler.calibrate.table import read_table
+from tpuforge.compiler.calibrate.table import CalibrationTable, read_table
 from tpuforge.compiler.chip import chip_named
 from tpuforge.compiler.frontend import transform_graph
-from tpuforge.compiler.ir import Graph
-from tpuforge.compiler.lower import lower
-from tpuforge.compiler.passes import merge_pointwise
+from tpuforge.compiler.ir import Graph, text
+from tpuforge.compiler.lower import lower, merge_pairs
 
 SHARED = Path(os.environ.get("TPUFORGE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 ZOO = Path(os.environ.get("TPUFORGE_ZOO", Path.home() / ".cache" / "tpuforge" / "zoo"))
@@ -40,7 +40,8 @@ def timed(command: list[str], cwd: Path | None = None) -> Used:
         child = subprocess.Popen(command, stdout=log, stderr=log, cwd=cwd)
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.perf_counter() - begin
-        if os.waitstatus_to_exitcode(status):
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
             log.seek(0)
             raise SystemExit(f"{' '.join(command)} failed:\n{log.read()}")
     return Used(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024)
@@ -62,15 +63,39 @@ def zoo_file(name: str, zoo: Path) -> Path:
     return path
 
 
+@cache
+def our_table(name: str, zoo: Path) -> CalibrationTable:
+    """What run_calibration gives on the 100 photographs of shared/data, as the vendor's tables were
+    made."""
+    about = json.loads((SHARED / "zoo" / "zoo.json").read_text())[name]["preprocessing"]
+    with tempfile.TemporaryDirectory() as folder:
+        mlir, table = Path(folder, f"{name}.mlir"), Path(folder, "table")
+        graph = transform_graph(zoo_file(name, zoo), preprocess=about)
+        text.write(graph, mlir, mlir.with_name(f"{name}_top_f32_all_weight.npz"))
+        images = ["--dataset", str(SHARED / "data" / "ILSVRC2012"), "--input_num", "100"]
+        timed([*tool("run_calibration"), str(mlir), *images, "-o", str(table)])
+        return read_table(table)
+
+
+def vendor_table(name: str, zoo: Path) -> CalibrationTable:
+    """The vendor's table. It lacks the tensors between 1x1 convolutions that its compiler merged,
+    so they are merged with it."""
+    return read_table(SHARED / "zoo" / "vendor" / f"{name}_cali_table")
+
+
+#: --table
+TABLES = {"ours": our_table, "vendor": vendor_table}
+
+
 def quantised(
-    name: str, chip: str, zoo: Path, *, quant_input: bool = False
+    name: str, chip: str, zoo: Path, table: str, *, quant_input: bool = False
 ) -> tuple[Graph, Graph, float]:
-    """(Top graph, Tpu graph, CPU seconds of the lowering) with the vendor's calibration table."""
-    table = read_table(SHARED / "zoo" / "vendor" / f"{name}_cali_table")
+    """(Top graph, Tpu graph, CPU seconds of the lowering) with a table of TABLES."""
+    thresholds = TABLES[table](name, zoo)
     graph = transform_graph(zoo_file(name, zoo))
-    merge_pointwise.merge_missing(graph, table.keys())
     begin = time.process_time()
-    lowered = lower(graph, table, chip_named(chip), quant_input=quant_input)
+    merge_pairs(graph, thresholds.keys(), chip_named(chip))
+    lowered = lower(graph, thresholds, chip_named(chip), quant_input=quant_input)
     return graph, lowered, time.process_time() - begin
 
 

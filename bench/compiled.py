@@ -1,13 +1,15 @@
 """What our compiled files cost beside the vendor's: time, engines, DDR bytes, lower bounds.
 
-usage: python bench/compiled.py [--zoo FOLDER_WITH_ONNX] [--opt 2] [--json FILE] [NETWORK_CHIP ...]
+usage: python bench/compiled.py [--zoo FOLDER_WITH_ONNX] [--opt 2] [--table ours|vendor]
+                                [--json FILE] [NETWORK_CHIP ...]
 
-Compiles every network of shared/zoo/vendor for the chips of its vendor files, with the vendor's
-calibration tables, and applies the cost model of hw/cv18xx.md section 9 to the command stream; the
-vendor's figures are those of zoo/baseline.json (the same model on its files). `faster` is vendor /
-ours, `DDR` and `TIU` are ours / vendor; `near` is the larger of both lower bounds (TIU: every MAC
-and element at full rate; DDR: weights, inputs and outputs once) over our time: 1 is perfect.
-Geometric means per chip.
+Compiles every network of shared/zoo/vendor for the chips of its vendor files, with the calibration
+tables of run_calibration (--table vendor: with the vendor's, which lack tensors, so that its costly
+merging of 1x1 convolutions must be repeated; bench/accuracy.py has the accuracy of both), and
+applies the cost model of hw/cv18xx.md section 9 to the command stream; the vendor's figures are
+those of zoo/baseline.json (the same model on its files). `faster` is vendor / ours, `DDR` and `TIU`
+are ours / vendor; `near` is the larger of both lower bounds (TIU: every MAC and element at full
+rate; DDR: weights, inputs and outputs once) over our time: 1 is perfect. Geometric means per chip.
 
 The figures count what the TPU does, and the files do not leave it the same work: the vendor's
 quantise the float input in a routine of the CPU on every chip (cv180x boards have none, so ours do
@@ -24,7 +26,7 @@ import sys
 import time
 from typing import Any
 
-from common import SHARED, geometric_mean, parser, quantised, write_json
+from common import SHARED, TABLES, geometric_mean, parser, quantised, write_json
 from stream_cost import model_cost
 from tpuforge.compiler import tpu
 from tpuforge.compiler.chip import CHIPS, chip_named
@@ -39,10 +41,12 @@ HEAD = (
 )
 
 
-def compare(name: str, chip: str, zoo: Any, opt: int, vendor: dict[str, Any]) -> dict[str, Any]:
+def compare(
+    name: str, chip: str, zoo: Any, table: str, opt: int, vendor: dict[str, Any]
+) -> dict[str, Any]:
     """All figures of one network on one chip; `same_work`: those of the file that leaves the TPU
     what the vendor's does."""
-    _, graph, _ = quantised(name, chip, zoo)
+    _, graph, _ = quantised(name, chip, zoo, table)
     model, seconds = compiled(graph, chip, opt)
     result = figures(model, vendor) | {"compile_cpu_s": seconds}
     theirs = conversions(
@@ -51,7 +55,7 @@ def compare(name: str, chip: str, zoo: Any, opt: int, vendor: dict[str, Any]) ->
     ours = conversions(model)
     if ours != theirs:
         if theirs[0] and not ours[0]:
-            _, graph, _ = quantised(name, chip, zoo, quant_input=True)
+            _, graph, _ = quantised(name, chip, zoo, table, quant_input=True)
         for op in graph.ops if ours[1] and not theirs[1] else []:
             if isinstance(op, tpu.Dequantize):
                 op.attrs |= {"engine": "tpu", "scale": significant_16(op.scale)}
@@ -116,6 +120,7 @@ def main() -> int:
     p = parser(__doc__ or "")
     p.add_argument("files", nargs="*", metavar="NETWORK_CHIP", help="default: all of baseline.json")
     p.add_argument("--opt", type=int, default=2, choices=range(4))
+    p.add_argument("--table", default="ours", choices=TABLES, help="(%(default)s)")
     o = p.parse_args()
     baseline = json.loads((SHARED / "zoo" / "baseline.json").read_text())
     unknown = [f for f in o.files if f not in baseline]
@@ -125,7 +130,7 @@ def main() -> int:
     print(HEAD)
     for name in o.files or baseline:
         vendor = baseline[name]
-        results[name] = compare(vendor["net"], vendor["chip"], o.zoo, o.opt, vendor)
+        results[name] = compare(vendor["net"], vendor["chip"], o.zoo, o.table, o.opt, vendor)
         print(row(name, results[name]))
         print(row("  same work", results[name]["same_work"]), flush=True)
     same = {n: c["same_work"] for n, c in results.items()}

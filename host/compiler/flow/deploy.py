@@ -59,8 +59,8 @@ def deploy(
     give the bytes of the quantised graph. A file that fails is renamed to <model>.failed. Beside
     the model: <prefix>_tpu.mlir, <prefix>_final.mlir, _weight_map.csv, <model>_tensor_info.txt and
     the folder <model>/ with final.mlir and ref_files.json; prefix = <name>_<chip>_int8_sym. Pairs
-    of 1x1 convolutions whose tensor between the table lacks are merged in `graph`, so that the
-    vendor's tables work. merge_weight: constants that the map
+    of 1x1 convolutions are merged in `graph` where the table lacks the tensor between (as the
+    vendor's do) or the chip takes no longer for one. merge_weight: constants that the map
     beside the model names keep their places, so that both files can be merged; compress_weight:
     store constants as compressed streams where that is shorter; model_version: written into the
     file instead of the current one.
@@ -69,14 +69,13 @@ def deploy(
     named), OptionError, UnsupportedError, DoesNotFitError.
     """
     from ..calibrate.table import unknown_names
-    from ..lower import lower
-    from ..passes.merge_pointwise import merge_missing
+    from ..lower import lower, merge_pairs
 
     target = chip if isinstance(chip, Chip) else chip_named(chip)
     path = _model_path(model)
     top = graph if isinstance(graph, Graph) else read_top(graph)
     thresholds = table if isinstance(table, CalibrationTable) else _read_table(table)
-    merge_missing(top, thresholds.keys())
+    merge_pairs(top, thresholds.keys(), target)
     exceptions = _quantize_table(quantize_table)
     for text in unknown_names(exceptions, [v.name for v in top.values()]):
         console.say(f"warning: quantize table: {text}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..chip import Chip
@@ -30,4 +30,10 @@ def lower(
     return cv18xx.lower(graph, table, chip, quant_input, quant_output, quantize_table or {})
 
 
-__all__ = ["lower"]
+def merge_pairs(graph: Graph, known: Collection[str], chip: Chip) -> None:
+    """Before `lower`: merge, in place, the neighbouring 1x1 convolutions whose tensor between a
+    calibration table (its names: `known`) lacks, and those that the chip computes faster as one."""
+    cv18xx.merge_pairs(graph, known, chip)
+
+
+__all__ = ["lower", "merge_pairs"]

@@ -2,14 +2,14 @@
 
     W2 (W1 x + b1) + b2 = (W2 W1) x + (W2 b1 + b2)
 
-`run` does it where neither the work nor the weights grow. The vendor's compiler does it always, so
-that its calibration tables lack the tensor between: `merge_missing` does it for the tensors that
-such a table does not know.
+`run` does it where neither the work nor the weights grow, `merge_cheaper` where a chip takes no
+longer. The vendor's compiler does it always, so that its calibration tables lack the tensor
+between: `merge_missing` does it for the tensors that such a table does not know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -31,6 +31,16 @@ def merge_missing(graph: Graph, known: Collection[str]) -> None:
     while the tensor behind is."""
     for first, second in _pairs(graph):
         if first.name not in known and second.name in known:
+            merge(graph, first, second)
+
+
+def merge_cheaper(graph: Graph, cycles: Callable[[tuple[int, ...], int], float]) -> None:
+    """Merge the pairs that take no longer as one; cycles(result shape, input channels) is the time
+    of a 1x1 convolution."""
+    for first, second in _pairs(graph):
+        outer, inner = second.results[0].type.shape, first.results[0].type.shape
+        channels = first.arg(1).shape[1]
+        if cycles(outer, channels) <= cycles(inner, channels) + cycles(outer, inner[1]):
             merge(graph, first, second)
 
 

@@ -11,6 +11,7 @@ from ...ir import Graph, Value
 from . import activation, concat, constant, conv, eltwise, matmul, pool, shape
 from .boundary import lower_inputs, lower_outputs
 from .context import LOWERINGS, Context
+from .pointwise import merge_pairs
 from .thresholds import unify
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "eltwise",
     "lower",
     "matmul",
+    "merge_pairs",
     "pool",
     "shape",
     "unify",
