@@ -11,6 +11,7 @@ from net_cases import OPS, Sampler, random_graph, single
 from tpuforge.compiler.chip import CHIPS, Chip, chip_named
 from tpuforge.compiler.emit.cv18xx import Compiled
 from tpuforge.compiler.errors import DoesNotFitError
+from tpuforge.compiler.format.weight_map import WeightMap
 from tpuforge.compiler.ir import Graph
 from voices import check, local_memory, simulate
 
@@ -28,9 +29,10 @@ def tiled(make: Callable[[Chip], Graph], chip: str, size: int, **options) -> Com
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("kind", OPS)
 def test_single_ops(kind: str, chip: str) -> None:
+    """compress_weight=False: the slices are loaded out of whole layers."""
     results = [
-        tiled(lambda c, n=number: single(kind, n, c), chip, size)
-        for number in range(20, 23)
+        tiled(lambda c, n=number: single(kind, n, c), chip, size, compress_weight=number % 2 == 0)
+        for number in range(20, 24)
         for size in (1536, 4096)
     ]
     assert any(results)
@@ -57,6 +59,23 @@ def plan_of(result: Compiled | None):
     assert result is not None
     (plan,) = result.program.plans
     return plan
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("net", ["input channels", "inverted residual", "classifier"])
+def test_weights_to_share_do_not_depend_on_the_cuts(net: str, chip: str) -> None:
+    lanes = chip_named(chip).lanes
+    make = {
+        "input channels": conv_net(1, 64 * lanes, 3, 3, lanes),
+        "inverted residual": conv_net(2, 6 * lanes, 7, 5, 5 * lanes, 1),
+        "classifier": lambda c: single("matrix", 3, c),
+    }[net]
+    sections = []
+    for size in (2048, 8192, 32768):
+        result = tiled(make, chip, size, weight_map=WeightMap())
+        if result is not None:
+            sections.append(bytes(result.model.weight_section().data))
+    assert len(sections) >= 2 and len(set(sections)) == 1
 
 
 @pytest.mark.parametrize("chip", CHIPS)

@@ -164,10 +164,10 @@ def _quantize_table(table: Mapping[str, str] | PathLike | None) -> dict[str, str
 
 # ---- making
 def _weight_map(path: Path) -> Any:
-    """The places of the constants of the file made before; None without a map."""
-    from ..format.weight_map import parse
+    """The places of the constants of the file made before; none without a map."""
+    from ..format.weight_map import WeightMap, parse
 
-    return parse(path.read_text(errors="replace"), str(path)) if path.is_file() else None
+    return parse(path.read_text(errors="replace"), str(path)) if path.is_file() else WeightMap()
 
 
 def _compile(tpu: Graph, chip: Chip, opt: int, known: Any, compress_weight: bool) -> Any:

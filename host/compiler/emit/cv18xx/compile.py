@@ -17,8 +17,8 @@ from ...schedule.schedule import schedule
 from .backend import Cv18xxBackend
 from .commands import MAX_ID
 from .streams import Emitted, emit_streams, weights_key
-from .transfer import TABLE_KINDS, Places
-from .weights import Segment, compressed, segments
+from .transfer import Places
+from .weights import Constants
 
 IO_NUMBERS = range(3, 8)
 DTYPES = {
@@ -54,7 +54,8 @@ def compile_graph(
 ) -> Compiled:
     """Compile a Tpu graph of this chip. weight_map: places of constants of an earlier file to
     share; compress_weight: store constants as streams that the TDMA decompresses, where that is
-    shorter; max_commands: of one engine in a command stream, longer programs become several.
+    shorter (never with a weight_map; without it constants lie so that later files can share them);
+    max_commands: of one engine in a command stream, longer programs become several.
 
     Raises UnsupportedError, DoesNotFitError."""
     program = schedule(graph, Cv18xxBackend(chip), opt)
@@ -98,26 +99,19 @@ def _constants(
     for action in program.actions:
         if isinstance(action, Load) and action.weights is not None:
             slices.setdefault(weights_key(action), action.weights)
-    items: list[tuple[str, bytes]] = []
-    parts: dict[tuple, list[tuple[str, Segment]]] = {}
-    for key, piece in slices.items():
-        parts[key] = []
-        for k, (segment, data) in enumerate(segments(piece, chip)):
-            if compress and piece.layer.kind not in TABLE_KINDS:
-                segment, data = compressed(segment, data)
-            what = f"param{k}" if k else "weight"
-            name = f"{piece.layer.name}_{what}_{piece.oc[0]}_{piece.ic[0]}"
-            items.append((name, data))
-            parts[key].append((name, segment))
-    offsets, section, new_map = assign_weights(items, known)
+    constants = Constants(chip, compress=compress, shareable=known is not None or not compress)
+    loads = {key: constants.loads(piece) for key, piece in slices.items()}
+    items = constants.stored
+    offsets, section, new_map = assign_weights(items.items(), known)
     entries = [
         f.Weight(
             name, f.address(f.WEIGHT, offsets[name]), len(data), (1, 1, 1, len(data)), f.DType.INT8
         )
-        for name, data in items
+        for name, data in items.items()
     ]
     places = {
-        key: [(segment, offsets[name]) for name, segment in pairs] for key, pairs in parts.items()
+        key: [(segment, offsets[name] + first) for segment, name, first in found]
+        for key, found in loads.items()
     }
     return places, entries, section, new_map
 

@@ -11,10 +11,9 @@ from .matrix import blocks, right_operand, rows_operand
 from .operand import Operand, operand
 from .quantize import FloatPart, float_operand, tile_parts
 from .tdma import IN_LOCAL, LOAD, STORE, Global
-from .weights import Segment
+from .weights import TABLE_KINDS, Segment
 
 WEIGHT_BASE = 1
-TABLE_KINDS = ("softmax",)  # constants are tables, the same in every lane
 
 
 class Places:
@@ -98,27 +97,22 @@ def load_weights(e: Emitter, load: Load, pieces: list[tuple[Segment, int]]) -> N
         if load.weights.layer.kind == "fc":
             right = right_operand(first, seg.count, seg.row, lanes)
             e.tdma.load_matrix(
-                Global(WEIGHT_BASE, offset, (seg.row, seg.row, seg.row)),
+                Global(WEIGHT_BASE, offset, seg.ddr_strides),
                 right,
-                seg.row,
+                seg.ddr_strides[1],
                 seg.row,
                 compress_en=packed,
                 cmprs_fmt=packed,
             )
             continue
         span = (first, first + (groups - 1) * seg.stride + seg.row)
-        local = Operand(
-            (1, seg.count, 1, seg.row),
-            0,
-            first,
-            (groups * seg.stride, seg.stride, seg.row, 1),
-            span,
-        )
+        shape = (1, seg.count, seg.runs, seg.row // seg.runs)
+        local = Operand(shape, 0, first, (groups * seg.stride, seg.stride, shape[3], 1), span)
         e.tdma.copy(
             LOAD,
-            Global(WEIGHT_BASE, offset, (seg.nbytes, seg.row, seg.row)),
+            Global(WEIGHT_BASE, offset, seg.ddr_strides),
             local,
-            (1, seg.count, 1, seg.row),
+            shape,
             compress_en=packed,
             cmprs_fmt=packed,
         )

@@ -11,7 +11,9 @@ ceil(channels / lanes):
 In DDR the blocks of the lanes lie one behind the other, so that one command loads a slice. Where
 that would waste bytes (channels that are no multiple of the lanes, depthwise kernels) weights and
 parameters lie channel by channel and are loaded by one command each; the TDMA deals the channels
-out to the lanes.
+out to the lanes. Files that are to share their constants (`shareable`) have all of them channel by
+channel, each layer whole, whatever slices it is loaded in: batch 1 and batch 4 then have the same
+bytes, although their tiles differ.
 """
 
 from __future__ import annotations
@@ -22,14 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...chip import Chip, align16
+from ...errors import InternalError
 from ...isa.cv18xx.compress import compress_int8
 from ...schedule.layers import Layer
-from ...schedule.program import WeightSlice
+from ...schedule.program import Interval, WeightSlice
 from .dequantize import dequantize_factors
 from .quantize import quantize_factors
 from .softmax import SOFTMAX_BYTES, softmax_tables
 from .spread import row_bytes
 
+TABLE_KINDS = ("softmax",)  # constants are tables, the same in every lane
 #: kinds whose constants are a row of bf16 factors in lane 0
 FACTORS = {"quantize": quantize_factors, "dequantize": dequantize_factors}
 
@@ -98,20 +102,24 @@ def parameters(bias: NDArray | None, multiplier: NDArray, shift: NDArray) -> NDA
 
 @dataclass(frozen=True)
 class Segment:
-    """One load: `count` rows of `row` contiguous bytes, row i to lane i mod L, place i div L at
-    `stride` bytes.
-    compressed: in DDR they are a stream that the TDMA decompresses (hw/cv18xx-tdma.md section
-    6)."""
+    """One load: `count` rows of `row` bytes, row i to lane i mod L, place i div L at `stride`
+    bytes. compressed: in DDR they are a stream that the TDMA decompresses (hw/cv18xx-tdma.md
+    section 6). whole_row: in DDR they are parts of rows of so many bytes; both consist of `runs`
+    equal pieces, which are contiguous."""
 
     offset: int  # in the block of the lane
     count: int
     row: int
     stride: int
     compressed: bool = False
+    whole_row: int = 0
+    runs: int = 1
 
     @property
-    def nbytes(self) -> int:
-        return self.count * self.row
+    def ddr_strides(self) -> tuple[int, int, int]:
+        """Bytes from one set of rows, row and piece to the next."""
+        row = self.whole_row or self.row
+        return self.count * row, row, row // self.runs
 
 
 def compressed(segment: Segment, data: bytes) -> tuple[Segment, bytes]:
@@ -137,7 +145,74 @@ class _Part:
     rows: NDArray[np.uint8]
 
 
-def segments(piece: WeightSlice, chip: Chip) -> list[tuple[Segment, bytes]]:
+class Constants:
+    """The constants of a program: what lies in DDR, and the loads of slices out of it.
+
+    stored: name -> bytes in DDR. compress: as streams where that is shorter. shareable: layers lie
+    there whole, so that the bytes do not depend on the slices that are loaded; not compressed then.
+    """
+
+    def __init__(self, chip: Chip, *, compress: bool, shareable: bool):
+        self.chip, self.compress, self.shareable = chip, compress, shareable
+        self.stored: dict[str, bytes] = {}
+        self._wholes: dict[tuple[Layer, Interval, Interval], list[tuple[str, Segment]]] = {}
+
+    def loads(self, piece: WeightSlice) -> list[tuple[Segment, str, int]]:
+        """(segment, name in `stored`, first byte there) of every load of a slice; puts there what
+        is missing."""
+        oc, ic = self._whole(piece) if self.shareable else (piece.oc, piece.ic)
+        key = (piece.layer, oc, ic)
+        if key not in self._wholes:
+            self._wholes[key] = self._put(replace(piece, oc=oc, ic=ic))
+        stored = self._wholes[key]
+        if (oc, ic) == (piece.oc, piece.ic):
+            return [(segment, name, 0) for name, segment in stored]
+        row, column = piece.oc[0] - oc[0], piece.ic[0] - ic[0]
+        if piece.layer.kind == "fc":
+            row, column = column, row
+        found = []
+        for (s, _), (name, whole) in zip(
+            segments(piece, self.chip, self.shareable), stored, strict=True
+        ):
+            if s.row == whole.row:
+                found.append((s, name, row * whole.row))
+            else:
+                kh, kw = (1, 1) if piece.layer.kind == "fc" else piece.layer.window.kernel
+                s = replace(s, whole_row=whole.row, runs=kh * kw)
+                found.append((s, name, row * whole.row + column))
+        return found
+
+    def _put(self, piece: WeightSlice) -> list[tuple[str, Segment]]:
+        """Store the constants of a slice; their names and segments."""
+        found = []
+        for k, (segment, data) in enumerate(segments(piece, self.chip, self.shareable)):
+            if self.compress and not self.shareable and piece.layer.kind not in TABLE_KINDS:
+                segment, data = compressed(segment, data)
+            what = f"param{k}" if k else "weight"
+            name = f"{piece.layer.name}_{what}_{piece.oc[0]}_{piece.ic[0]}"
+            if self.stored.setdefault(name, data) != data:
+                raise InternalError(f"two constants are called {name}")
+            found.append((name, segment))
+        return found
+
+    def _whole(self, piece: WeightSlice) -> tuple[Interval, Interval]:
+        """(output, input channels) of the whole layer that a slice can be loaded from."""
+        kind, op = piece.layer.kind, piece.layer.op
+        if kind == "fc":
+            rows, columns = op.arg(1).shape[:2]
+            return (0, columns), (0, rows)
+        if kind not in ("conv", "depthwise", "prelu"):
+            return piece.oc, piece.ic
+        outputs = (0, op.arg(1).shape[0] // piece.layer.groups)
+        if kind != "conv":
+            return outputs, piece.ic
+        inputs, count = op.arg(1).shape[1], piece.ic[1] - piece.ic[0]
+        if piece.ic[1] < inputs and padded_inputs(count, self.chip) > count:
+            return outputs, piece.ic  # its zeros are not those of the whole
+        return outputs, (0, inputs)
+
+
+def segments(piece: WeightSlice, chip: Chip, by_channel: bool) -> list[tuple[Segment, bytes]]:
     """The loads of a slice with their bytes in DDR."""
     lanes = chip.lanes
     if piece.layer.kind == "softmax":
@@ -151,21 +226,25 @@ def segments(piece: WeightSlice, chip: Chip) -> list[tuple[Segment, bytes]]:
         return [(Segment(0, count, columns, row_bytes(columns, lanes)), rows.tobytes())]
     parts = {"prelu": _prelu, "avgpool": _avgpool}.get(piece.layer.kind, _conv)(piece, chip)
     channels = parts[0].rows.shape[0]
-    groups = -(-channels // lanes)
     last = parts[-1]
-    length = last.offset + (groups - 1) * last.stride + last.rows.shape[1]
+    length = last.offset + (-(-channels // lanes) - 1) * last.stride + last.rows.shape[1]
     dense = sum(p.rows.size for p in parts)
-    if lanes * length <= dense * MAX_WASTE:
-        blocks = np.zeros((lanes, length), np.uint8)
-        for p in parts:
-            for c0 in range(0, channels, lanes):
-                rows = p.rows[c0 : c0 + lanes]
-                at = p.offset + c0 // lanes * p.stride
-                blocks[: len(rows), at : at + rows.shape[1]] = rows
-        return [(Segment(0, lanes, length, length), blocks.tobytes())]
+    if not by_channel and lanes * length <= dense * MAX_WASTE:
+        return [(Segment(0, lanes, length, length), _blocks(parts, lanes, length))]
     return [
         (Segment(p.offset, channels, p.rows.shape[1], p.stride), p.rows.tobytes()) for p in parts
     ]
+
+
+def _blocks(parts: list[_Part], lanes: int, length: int) -> bytes:
+    """One block of `length` bytes per lane."""
+    blocks = np.zeros((lanes, length), np.uint8)
+    for p in parts:
+        for c0 in range(0, p.rows.shape[0], lanes):
+            rows = p.rows[c0 : c0 + lanes]
+            at = p.offset + c0 // lanes * p.stride
+            blocks[: len(rows), at : at + rows.shape[1]] = rows
+    return blocks.tobytes()
 
 
 MAX_WASTE = 1.06  # bytes of the one-command form over the dense bytes
