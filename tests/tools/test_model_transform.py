@@ -76,6 +76,7 @@ def test_new_dialect(
     assert {p.name for p in Path().iterdir()} == {
         "net.mlir",
         "net_top_f32_all_weight.npz",
+        "net_origin.mlir",
         "net_in_f32.npz",
         "net_top_outputs.npz",
         "net.log",
@@ -87,6 +88,8 @@ def test_new_dialect(
         assert start in out
     graph = read("net.mlir")
     assert graph.name == "net"
+    origin = Path("net_origin.mlir").read_text()
+    assert '"top.Relu"' in origin and '"top.Relu"' not in Path("net.mlir").read_text()
     with np.load("net_in_f32.npz") as z, np.load("net_top_outputs.npz") as tensors:
         assert (
             z.files == ["input"]

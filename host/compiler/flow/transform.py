@@ -14,6 +14,7 @@ import numpy as np
 from ..calibrate.floatmodel import input_spec
 from ..calibrate.samples import InputSpec
 from ..errors import OptionError, UserInputError
+from ..fileio import write_text
 from ..inputs import Source, load_inputs, write_npz
 from ..ir import Graph
 from .console import SILENT, Console
@@ -60,16 +61,18 @@ def transform(
 
     preprocess: attributes of top.Input (mean, scale, pixel_format, resize_dims, …), for all inputs
     or one mapping per input.
-    mlir: the graph is written there, its weights beside. test_input: pictures, arrays or one .npz;
-    every tensor of the float run is compared with the original model's within tolerance (cosine,
-    euclidean; section 12.3) and, with test_result, written as .npz; `<name>_in_f32.npz` beside the
-    .mlir keeps the input. infer: False only keeps the input. keep: also keep the original's
-    tensors.
+    mlir: the graph is written there, beside it its weights and, as `<mlir>_origin.mlir`, the graph
+    as it was read, before the passes (to look at: without weights). test_input: pictures, arrays or
+    one .npz; every tensor of the float run is compared with the original model's within tolerance
+    (cosine, euclidean; section 12.3) and, with test_result, written as .npz; `<name>_in_f32.npz`
+    beside the .mlir keeps the input. infer: False only keeps the input. keep: also keep the
+    original's tensors.
 
     Raises UserInputError (bad files; a comparison that fails), OptionError, UnsupportedError (lists
     every such node).
     """
     from ..frontend.onnx import load
+    from ..ir.text import to_text, write
     from ..passes.origins import note_fused, readers
     from ..passes.pipeline import optimise
 
@@ -85,17 +88,17 @@ def transform(
             preprocess=preprocess,
         )
         before = readers(graph)
+        origin = "" if mlir is None else to_text(graph)
         optimise(graph, print_ir_after=list(print_ir_after))
         note_fused(graph, before)
         specs = input_specs(graph)
     result = Transformed(graph)
     if mlir is not None:
-        from ..ir.text import write
-
-        result.files.append(Path(mlir))
         weights = Path(mlir).with_name(f"{Path(mlir).stem}_top_f32_all_weight.npz")
         write(graph, Path(mlir), weights)
-        result.files.append(weights)
+        before_passes = Path(mlir).with_name(f"{Path(mlir).stem}_origin.mlir")
+        write_text(before_passes, origin)
+        result.files += [Path(mlir), weights, before_passes]
         console.say(f"Mlir file generated:{mlir}")
     if test_input:
         beside = Path(mlir).parent if mlir is not None else None
