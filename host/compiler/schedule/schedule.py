@@ -15,6 +15,7 @@ from .pieces import cut_loads
 from .plan import Plan
 from .program import Backend, Compute, Program, Step, step_buffers
 from .search import Search
+from .slices import fitted
 from .steps import StepBuilder
 from .timeline import group_time
 
@@ -31,6 +32,7 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
     search = Search(layers, backend, opt)
     best = settle(search.run(), search, backend)
     many = sum(map(len, best.groups)) > MANY_STEPS
+    best = best if many else finer(best, search, backend)
     for share in () if many and opt < 3 else ROUNDS[opt]:
         best = improve(best, search, backend, share)
     steps = [s for group in best.groups for s in group]
@@ -144,26 +146,45 @@ def build(plan: Plan, backend: Backend) -> list[Step]:
     return [] if plan.is_nothing else StepBuilder(plan, backend).build()
 
 
+def finer(best: Settled, search: Search, backend: Backend) -> Settled:
+    """Cut constants finer where two slices do not fit beside what neighbours hand over; keep what
+    is faster."""
+    todo = [(p, build(p, backend)) for p in best.plans]
+    taken: list[Carry] = []
+    others = []
+    for k, (plan, steps) in enumerate(todo):
+        if not plan.is_nothing:
+            kept = carries(plan, steps, todo[:k:-1])
+            plan = fitted(plan, steps, taken, kept, backend)
+            taken = kept
+        others.append([plan])
+    return mixed(best, others, search, backend)
+
+
 def improve(best: Settled, search: Search, backend: Backend, share: float) -> Settled:
     """Plan slow groups again with a share of the memory they took; keep what is faster."""
-    slow = [
-        not p.is_nothing and t > SLOW * p.cycles
-        for p, t in zip(best.plans, best.times, strict=True)
-    ]
-    if not any(slow):
+    others = []
+    for p, t in zip(best.plans, best.times, strict=True):
+        slow = not p.is_nothing and t > SLOW * p.cycles
+        others.append(search.cover(p.layers, p.peak * share) if slow else [p])
+    return mixed(best, others, search, backend)
+
+
+def mixed(
+    best: Settled, others: list[list[Plan]], search: Search, backend: Backend
+) -> Settled:
+    """The plans of `best`, or for each the other plans of its layers where they take less time."""
+    again = [o != [p] for p, o in zip(best.plans, others, strict=True)]
+    if not any(again):
         return best
-    others = [
-        search.cover(p.layers, p.peak * share) if again else [p]
-        for p, again in zip(best.plans, slow, strict=True)
-    ]
     tried = settle([p for group in others for p in group], search, backend)
     cost: dict[Layer, float] = {}
     for p, t in zip(tried.plans, tried.times, strict=True):
         cost |= dict.fromkeys(p.layers, 0.0) | {p.layers[0]: t}
     chosen: list[Plan] = []
-    for p, t, again in zip(best.plans, best.times, slow, strict=True):
+    for p, t, differs in zip(best.plans, best.times, again, strict=True):
         other = [q for q in tried.plans if q.layers[0] in set(p.layers)]
-        better = again and sum(cost[x] for x in p.layers) + SWITCH * (len(other) - 1) < 0.98 * t
+        better = differs and sum(cost[x] for x in p.layers) + SWITCH * (len(other) - 1) < 0.98 * t
         chosen += other if better else [p]
     if all(p is q for p, q in zip(chosen, best.plans, strict=False)):
         return best
