@@ -5,7 +5,7 @@ result is written twice.
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import pairwise
 
 import numpy as np
 from tpuforge.compiler.chip import Chip
@@ -154,17 +154,20 @@ def buffers(program: Program) -> list[Buffer]:
     return list(found)
 
 
-def check_buffers(program: Program) -> None:
-    """Buffers that live in the same step do not share bytes; a load is not issued after its use."""
-    alive: list[list[Buffer]] = [[] for _ in program.steps]
+def check_buffers(program: Program, chip: Chip) -> None:
+    """What lives in the same step does not share bytes: buffers from their first use on, before it
+    what is loaded early, piece by piece. A load is not issued after its use."""
+    alive: list[list[tuple[int, int, str]]] = [[] for _ in program.steps]
     for b in buffers(program):
-        first = b.slot if b.loaded else b.first
-        assert 0 <= first <= b.first <= b.last < len(program.steps), b.name
-        for t in range(first, b.last + 1):
-            alive[t].append(b)
+        assert 0 <= b.first <= b.last < len(program.steps), b.name
+        for t in range(b.first, b.last + 1):
+            alive[t].append((b.addr, b.addr + b.size + (b.temp if b.first == t else 0), b.name))
+    for load in program.actions:
+        if isinstance(load, Load):
+            b, (first, end) = load.buffer, load.span(chip.lanes)
+            assert 0 <= load.slot <= b.first, b.name
+            for t in range(load.slot, b.first):
+                alive[t].append((b.addr + first, b.addr + end, b.name))
     for t, together in enumerate(alive):
-        for a, b in combinations(sorted(together, key=lambda b: b.addr), 2):
-            end = a.addr + a.size + (a.temp if a.first == t else 0)
-            assert end <= b.addr, f"step {t}: {a.name} and {b.name} overlap"
-            if b.first == t and b.temp:
-                assert b.addr + b.size + b.temp <= a.addr or b.addr >= a.addr + a.size
+        for (_, end, a), (first, _, b) in pairwise(sorted(together)):
+            assert end <= first, f"step {t}: {a} and {b} overlap"

@@ -37,7 +37,7 @@ def residual(chip: Chip) -> Graph:
 def test_neighbours_need_no_ddr(chip: str) -> None:
     """in1 -> conv2 -> conv3, + conv2 -> conv5: the sum reads conv2 two groups later."""
     program = schedule(residual(CHIPS[chip]), Cv18xxBackend(CHIPS[chip]), 0)
-    check_buffers(program)
+    check_buffers(program, CHIPS[chip])
     Replay(program, CHIPS[chip]).run()
     loads, stores = moved(program)
     assert loads in (["in1"], ["in1", "conv2"])
@@ -55,7 +55,7 @@ def test_given_up_without_room(size: int) -> None:
     chip = CHIPS["cv181x"]
     with local_memory(size):
         program = schedule(residual(chip), Cv18xxBackend(chip), 0)
-    check_buffers(program)
+    check_buffers(program, chip)
     Replay(program, chip).run()
 
 
@@ -77,7 +77,7 @@ def test_given_up_when_the_group_before_has_its_place(
     monkeypatch.setattr(module, "place", stubborn)
     program = schedule(residual(CHIPS[chip]), Cv18xxBackend(CHIPS[chip]), 0)
     assert any(calls[1::2])
-    check_buffers(program)
+    check_buffers(program, CHIPS[chip])
     Replay(program, CHIPS[chip]).run()
     assert len(moved(program)[0]) > 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -12,8 +13,11 @@ from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
 from tpuforge.compiler.schedule.ddr import allocate
 from tpuforge.compiler.schedule.layers import Layer, LayerGraph, Tensor, build_layers
 from tpuforge.compiler.schedule.local import LocalMemory, NoSpaceError
-from tpuforge.compiler.schedule.program import Buffer
+from tpuforge.compiler.schedule.pieces import join_loads
+from tpuforge.compiler.schedule.program import Buffer, Load, Step, Tile
 from tpuforge.compiler.schedule.schedule import schedule
+
+from .replay import whole
 
 
 def chain(lives: list[tuple[int, int]], sizes: list[int], groups: int):
@@ -67,7 +71,7 @@ def test_shared_memory_is_used_again(chip: str) -> None:
 @pytest.mark.parametrize("tight", [False, True])
 def test_local_buffers_do_not_overlap(seed: int, tight: bool) -> None:
     rng = np.random.default_rng(seed)
-    memory = LocalMemory(4096)
+    memory = LocalMemory(4096, 8)
     memory.grow(42)
     placed: list[Buffer] = []
     refused = 0
@@ -89,6 +93,41 @@ def test_local_buffers_do_not_overlap(seed: int, tight: bool) -> None:
             ends = [x.addr + x.size + (x.temp if x.first == t else 0) for x in (a, b)]
             assert ends[0] <= b.addr or ends[1] <= a.addr, f"{a} and {b} in step {t}"
     assert all(b.addr >= 0 and b.addr + b.size + b.temp <= 4096 for b in placed)
+
+
+def load_in_pieces(buffer: Buffer, channels: int, parts: int) -> list[Load]:
+    """A tile of planes of 64 bytes, loaded in parts of its channels."""
+    tensor = Tensor("x", (1, channels, 8, 8), 1)
+    tile = Tile(tensor, whole(tensor), buffer, 0, 64, channels // 8)
+    each = channels // parts
+    cuts = [(k * each, (k + 1) * each) for k in range(parts)]
+    return [Load(buffer, tile, region=replace(tile.region, c=c)) for c in cuts]
+
+
+def test_pieces_come_as_their_place_becomes_free() -> None:
+    """A tile of 1024 bytes in memory of 1536: the first half of its place is free from slot 2 on,
+    the third quarter from slot 4 on, the rest in the slot of its use."""
+    memory = LocalMemory(1536, 8)
+    memory.grow(10)
+    for size, last in ((512, 1), (256, 3), (256, 5), (512, 8)):
+        memory.place_fixed(Buffer(f"until {last}", size, 0, last))
+    tile = Buffer("tile", 1024, 6, 7, loaded=True, lead=6)
+    loads = load_in_pieces(tile, 128, 4)
+    memory.place_load(tile, loads)
+    assert (tile.addr, tile.slot) == (0, 2)
+    assert [x.slot for x in loads] == [2, 2, 4, 6]
+    step = Step(None, loads)
+    times: dict[int, float] = {}
+    join_loads([step], Cv18xxBackend(CHIPS["cv181x"]), times)
+    assert [x.part.c for x in step.loads] == [(0, 64), (64, 96), (96, 128)]
+    assert [x.slot for x in step.loads] == [2, 4, 6]
+    assert times[id(step.loads[0])] > 0
+    other = Buffer("other", 512, 4, 4)
+    with pytest.raises(NoSpaceError):  # the pieces that are there already keep their place
+        memory.place_fixed(other)
+    memory.forget({tile}, 0)
+    memory.place_fixed(other)
+    assert other.addr == 0
 
 
 def test_views_and_aliases() -> None:

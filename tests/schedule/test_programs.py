@@ -26,7 +26,7 @@ def verified(graph: Graph, chip: Chip, opt: int = 2, size: int | None = None) ->
     except DoesNotFitError:
         assert size is not None
         return None
-    check_buffers(program)
+    check_buffers(program, chip)
     Replay(program, chip).run()
     return program
 
@@ -94,4 +94,4 @@ def test_the_checks_find_faults() -> None:
     out = next(a for a in program.actions if isinstance(a, Compute))
     out.out.buffer.addr = out.ins[0][0].buffer.addr
     with pytest.raises(AssertionError, match="overlap"):
-        check_buffers(program)
+        check_buffers(program, chip)

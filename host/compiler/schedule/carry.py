@@ -7,7 +7,7 @@ stored either, and has no place in DDR.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .layers import Layer, Tensor
 from .local import LocalMemory
@@ -18,8 +18,8 @@ from .program import Buffer, Load, Region, Step, Store, Tile
 @dataclass(eq=False)
 class Carry:
     """tile: what `step` of the next group would load into buffer `own`; `source`: the same bytes
-    in the group before. last: the end of the source's life without this; store: the step and store
-    that become needless."""
+    in the group before. last: the end of the source's life without this; stores: those that become
+    needless, with their steps."""
 
     step: Step
     load: Load
@@ -27,8 +27,8 @@ class Carry:
     own: Buffer
     source: Tile
     last: int
-    store: tuple[Step, Store] | None
-    slot: int = -1  # number of the step with the store
+    stores: list[tuple[Step, Store]]
+    slots: list[int] = field(default_factory=list)  # numbers of the steps with the stores
 
     def apply(self, steps: list[Step], start: int, memory: LocalMemory) -> None:
         """Let the source live until the tile's last use, for a next group that begins at step
@@ -40,9 +40,9 @@ class Carry:
             memory.extend(b, self.last)
         self.tile.buffer, self.tile.offset = b, self.source.offset
         self.step.loads.remove(self.load)
-        if self.store is not None:
-            self.slot = start - len(steps) + steps.index(self.store[0])
-            self.store[0].stores.remove(self.store[1])
+        self.slots = [start - len(steps) + steps.index(step) for step, _ in self.stores]
+        for step, store in self.stores:
+            step.stores.remove(store)
             b.stored = False
 
     def undo(self, memory: LocalMemory, moved: int = 0) -> None:
@@ -54,11 +54,11 @@ class Carry:
         self.own.move(moved)
         self.tile.buffer, self.tile.offset = self.own, 0
         self.step.loads.insert(0, self.load)
-        if self.store is not None:
-            self.store[0].stores.append(self.store[1])
+        for slot, (step, store) in zip(self.slots, self.stores, strict=True):
+            step.stores.append(store)
             b.stored = True
             if moved:  # the group before has been placed without it
-                memory.note_store(self.slot, self.store[1])
+                memory.note_store(slot, store)
 
 
 def find_carries(
@@ -88,8 +88,10 @@ def find_carries(
             continue
         once = sum(x.tile.tensor.root is t.root for _, x in loads if x.tile) == 1
         inside = once and t.parent is None and not leaves_group(t, {*layers, *next_layers})
-        store = _only_store(steps, t) if inside else None
-        found.append(Carry(s, load, wanted, wanted.buffer, source, source.buffer.last, store))
+        stores = [(k, x) for k in steps for x in k.stores if x.tensor is t]
+        if not inside or any(x.tile.buffer is not source.buffer for _, x in stores):
+            stores = []
+        found.append(Carry(s, load, wanted, wanted.buffer, source, source.buffer.last, stores))
         del sources[t, wanted.region]
     return found
 
@@ -101,9 +103,3 @@ def _alike(a: Tile, b: Tile) -> bool:
         and b.itemsize == 1
         and b.offset == 0
     )
-
-
-def _only_store(steps: list[Step], t: Tensor) -> tuple[Step, Store] | None:
-    """The store of a tensor, if it is one."""
-    found = [(s, store) for s in steps for store in s.stores if store.tensor is t]
-    return found[0] if len(found) == 1 else None

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .layers import Tensor
-from .program import Buffer, Compute, Load, Step, Store, feeds, step_buffers
+from .program import Buffer, Compute, Load, Step, Store, feeds, span, step_buffers
 from .timeline import group_time
 
 LOOKAHEAD = 24  # how many steps before its use a load may be issued
@@ -29,10 +29,11 @@ class NoSpaceError(Exception):
 class LocalMemory:
     """Who occupies which bytes in which step."""
 
-    def __init__(self, size: int):
-        self.size = size
+    def __init__(self, size: int, lanes: int):
+        self.size, self.lanes = size, lanes
         self.alive: list[list[Buffer]] = []  # per step: buffers whose bytes are in use
         self.draining: list[list[Buffer]] = []  # per step: buffers being stored by the TDMA
+        self.early: dict[Buffer, list[Buffer]] = {}  # pieces of a tile that come before its use
         self.turn = {False: 0, True: 0}  # slot of the latest load of tiles, of constants
         self.written: dict[
             Tensor, list[tuple[int, Store]]
@@ -67,6 +68,7 @@ class LocalMemory:
 
     def forget(self, buffers: set[Buffer], first: int) -> None:
         """Take back the registrations of a group whose steps begin at `first`."""
+        buffers = buffers | {p for b in buffers for p in self.early.pop(b, ())}
         for t in range(max(0, first - LOOKAHEAD - 1), len(self.alive)):
             self.alive[t] = [b for b in self.alive[t] if b not in buffers]
             self.draining[t] = [b for b in self.draining[t] if b not in buffers]
@@ -113,26 +115,41 @@ class LocalMemory:
         return None
 
     # ---- loads
-    def place_load(self, b: Buffer, in_turn: bool = True, high: bool = False) -> None:
+    def place_load(
+        self, b: Buffer, loads: list[Load], in_turn: bool = True, high: bool = False
+    ) -> None:
         """The place where b can be loaded the earliest (at least in the slot of its first use);
-        in_turn: not before the loads placed so far; high: the highest of equally good places."""
+        loads: its one load or pieces; in_turn: not before the loads placed so far; high: the
+        highest of equally good places."""
         bound = min(
             b.first,
             max(self.turn[b.constant] if in_turn else 0, b.ready, b.first - min(b.lead, LOOKAHEAD)),
         )
+        spans = [x.span(self.lanes) for x in loads]
         best: tuple[int, int, int] | None = None
+        slots: list[int] = []
         for a, e in _gaps(self.busy(b.first, b.last), self.size, b.size):
             for addr in self.candidates(b, a, e, bound):
-                slot = self.earliest(b, addr, bound)
-                key = (slot, e - a, -addr if high else addr)
+                found = self.earliest(b.first, addr, spans, bound)
+                late = sum((y - x) * t for (x, y), t in zip(spans, found, strict=True))
+                key = (late, e - a, -addr if high else addr)
                 if best is None or key < best:
-                    best = key
+                    best, slots = key, found
         if best is None:
             raise NoSpaceError(b.name)
-        b.slot, b.addr = best[0], abs(best[2])
+        b.slot, b.addr = min(slots), abs(best[2])
         if in_turn:
-            self.turn[b.constant] = b.slot
-        self.register(b, b.slot)
+            self.turn[b.constant] = max(slots)
+        if len(loads) == 1:
+            self.register(b, b.slot)
+            return
+        self.register(b, b.first)
+        self.early[b] = []
+        for load, (x, y), slot in zip(loads, spans, slots, strict=True):
+            load.free = slot
+            piece = Buffer(b.name, y - x, slot, b.first - 1, addr=b.addr + x)
+            self.early[b].append(piece)
+            self.register(piece, slot)
 
     def candidates(self, b: Buffer, low: int, high: int, bound: int) -> set[int]:
         """Both ends of a gap and the places beside what was alive shortly before."""
@@ -146,18 +163,32 @@ class LocalMemory:
                     found.add(before & ~15)
         return found
 
-    def earliest(self, b: Buffer, addr: int, bound: int) -> int:
-        """The first slot from which on the bytes at addr are free until b is used."""
-        end, t = addr + b.size, b.first - 1
-        while t >= bound:
+    def earliest(self, first: int, addr: int, spans: list[Interval], bound: int) -> list[int]:
+        """For every span of bytes from addr on: the first slot from which on they are free until
+        step `first`."""
+        found = [bound] * len(spans)
+        left = [(addr + x, addr + y, k) for k, (x, y) in enumerate(spans)]
+        low, high = addr + spans[0][0], addr + spans[-1][1]
+        for t in range(first - 1, bound - 1, -1):
             for p in self.alive[t]:
-                if p.addr < end and p.addr + p.extent(t) > addr:
-                    return t + 1
+                if p.addr < high and p.addr + p.extent(t) > low:
+                    left = self.stop(left, found, p.addr, p.addr + p.extent(t), t + 1)
             for p in self.draining[t]:
-                if p.addr < end and p.addr + p.size > addr:
-                    return t + 1
-            t -= 1
-        return bound
+                if p.addr < high and p.addr + p.size > low:
+                    left = self.stop(left, found, p.addr, p.addr + p.size, t + 1)
+            if not left:
+                break
+        return found
+
+    @staticmethod
+    def stop(
+        left: list[tuple[int, int, int]], found: list[int], low: int, high: int, slot: int
+    ) -> list[tuple[int, int, int]]:
+        """The spans that bytes low..high do not touch; the others can not come before `slot`."""
+        for x, y, k in left:
+            if low < y and high > x:
+                found[k] = slot
+        return [(x, y, k) for x, y, k in left if not (low < y and high > x)]
 
 
 def _gaps(taken: list[Interval], size: int, need: int) -> list[Interval]:
@@ -222,14 +253,14 @@ def place_group(
     the shortest time (times: cycles of every action), which is returned; NoSpaceError leaves the
     memory as it was."""
     memory.grow(start + len(steps))
-    buffers = step_buffers(steps)
+    buffers, loads = step_buffers(steps), _loads_of(steps)
     _note_sources(memory, steps)
     turn = dict(memory.turn)
     found: list[tuple[float, Strategy]] = []
 
     def attempt(strategy: Strategy) -> bool:
         try:
-            place_buffers(memory, buffers, strategy)
+            place_buffers(memory, buffers, loads, strategy)
         except NoSpaceError:
             undo()
             return False
@@ -239,9 +270,13 @@ def place_group(
         memory.forget(set(buffers), start)
         memory.turn = dict(turn)
 
+    def placed_time() -> float:
+        actions = serialise(steps, memory.lanes, start)
+        return group_time(actions, times, memory.size, memory.lanes)
+
     for strategy in STRATEGIES:
         if attempt(strategy):
-            found.append((group_time(serialise(steps, start), times, memory.size), strategy))
+            found.append((placed_time(), strategy))
             undo()
     chosen = [min(found, key=lambda x: x[0] + x[1].handicap)[1]] if found else LAST_RESORTS
     if not any(attempt(strategy) for strategy in chosen):
@@ -249,14 +284,24 @@ def place_group(
     for t, s in enumerate(steps):
         for store in s.stores:
             memory.note_store(start + t, store)
-    return (
-        next(t for t, strategy in found if strategy is chosen[0])
-        if found
-        else group_time(serialise(steps, start), times, memory.size)
-    )
+    return next(t for t, strategy in found if strategy is chosen[0]) if found else placed_time()
 
 
-def place_buffers(memory: LocalMemory, buffers: list[Buffer], strategy: Strategy) -> None:
+def _loads_of(steps: list[Step]) -> dict[Buffer, list[Load]]:
+    """The loads of every buffer."""
+    loads: dict[Buffer, list[Load]] = {}
+    for s in steps:
+        for load in s.loads:
+            loads.setdefault(load.buffer, []).append(load)
+    return loads
+
+
+def place_buffers(
+    memory: LocalMemory,
+    buffers: list[Buffer],
+    loads: dict[Buffer, list[Load]],
+    strategy: Strategy,
+) -> None:
     """Results and constants of the whole group in the strategy's order, then the loads in the order
     of their use."""
     at_once = strategy.mixed or strategy.tight
@@ -264,7 +309,7 @@ def place_buffers(memory: LocalMemory, buffers: list[Buffer], strategy: Strategy
         (b for b in buffers if at_once or b.long_lived or not b.loaded), key=strategy.order
     ):
         if b.loaded and not b.long_lived and strategy.mixed:
-            memory.place_load(b, in_turn=False)
+            memory.place_load(b, loads[b], in_turn=False)
         else:
             memory.place_fixed(b, strategy.drain)
     high = {False: False, True: False}
@@ -274,14 +319,14 @@ def place_buffers(memory: LocalMemory, buffers: list[Buffer], strategy: Strategy
         elif b.loaded and at_once:
             memory.turn[b.constant] = max(memory.turn[b.constant], b.slot)
         elif b.loaded:
-            memory.place_load(b, high=high[b.constant])
+            memory.place_load(b, loads[b], high=high[b.constant])
             high[b.constant] ^= strategy.swing
 
 
 def hoist_fixed(memory: LocalMemory, b: Buffer) -> None:
     """Issue the load of a constant of the whole group as early as its place is free."""
     bound = min(b.first, max(memory.turn[True], b.first - min(b.lead, LOOKAHEAD)))
-    b.slot = memory.earliest(b, b.addr, bound)
+    b.slot = memory.earliest(b.first, b.addr, [(0, b.size)], bound)[0]
     memory.turn[True] = b.slot
     for t in range(b.slot, b.first):
         memory.alive[t].append(b)
@@ -303,7 +348,7 @@ def _note_sources(memory: LocalMemory, steps: list[Step]) -> None:
         b.ready = slot
 
 
-def serialise(steps: list[Step], start: int = 0) -> list[Load | Compute | Store]:
+def serialise(steps: list[Step], lanes: int, start: int = 0) -> list[Load | Compute | Store]:
     """The one order in which both engines get their work: per slot first the loads whose place is
     free, then the stores of the step before, then the loads into the places that these stores
     release; then the computation. Where the computation waits for one of the last, loads for later
@@ -317,14 +362,14 @@ def serialise(steps: list[Step], start: int = 0) -> list[Load | Compute | Store]
     actions: list[Load | Compute | Store] = []
     pending: list[Store] = []
     for t, s in enumerate(steps):
-        stored = [(p.tile.buffer.addr, p.tile.buffer.addr + p.tile.buffer.size) for p in pending]
+        stored = [(p.tile.buffer.addr, span(p.tile, p.region, lanes)) for p in pending]
         now: list[Load] = []
         early: list[Load] = []
         late: list[Load] = []
         urgent = False  # a load of this step waits for the stores
         for i, load in loads[t]:
-            b = load.buffer
-            if any(a < b.addr + b.size and e > b.addr for a, e in stored) or (
+            low, high = (load.buffer.addr + x for x in load.span(lanes))
+            if any(addr + a < high and addr + e > low for addr, (a, e) in stored) or (
                 load.tile and any(feeds(p, load.tile.tensor, load.part) for p in pending)
             ):
                 late.append(load)

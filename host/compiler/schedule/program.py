@@ -93,6 +93,15 @@ class Tile:
         return self.buffer.addr + self.offset
 
 
+def span(tile: Tile, region: Region, lanes: int) -> tuple[int, int]:
+    """Bytes (first, end) of its buffer that a region of a tile lies in: whole channel groups of one
+    image; of several images, of a matrix and of what is not int8 the whole buffer."""
+    if tile.region.shape[0] > 1 or tile.width or tile.itemsize > 1:
+        return 0, tile.buffer.size
+    a, b = region.c[0] - tile.region.c[0], region.c[1] - tile.region.c[0]
+    return tile.offset + a // lanes * tile.plane, tile.offset + -(-b // lanes) * tile.plane
+
+
 @dataclass(eq=False, slots=True)
 class WeightSlice:
     """Constants of a layer for output channels oc and input channels ic, as one block per lane."""
@@ -106,13 +115,15 @@ class WeightSlice:
 @dataclass(eq=False, slots=True)
 class Load:
     """DDR -> local: a tile of a tensor (or its part `region`), or a weight slice. ready: the first
-    slot in which its source is complete in DDR."""
+    slot in which its source is complete in DDR; free: the first in which its bytes in local memory
+    are, if that is later than for its buffer."""
 
     buffer: Buffer
     tile: Tile | None = None
     weights: WeightSlice | None = None
     region: Region | None = None
     ready: int = 0
+    free: int = 0
 
     @property
     def part(self) -> Region:
@@ -123,7 +134,11 @@ class Load:
     @property
     def slot(self) -> int:
         """The slot in which it is issued."""
-        return max(self.buffer.slot, self.ready)
+        return max(self.buffer.slot, self.ready, self.free)
+
+    def span(self, lanes: int) -> tuple[int, int]:
+        """Bytes (first, end) of its buffer that it writes."""
+        return (0, self.buffer.size) if self.tile is None else span(self.tile, self.part, lanes)
 
 
 @dataclass(eq=False, slots=True)

@@ -11,7 +11,7 @@ from .cost import BYTES_WEIGHT
 from .layers import Layer, Tensor, build_layers
 from .lead import set_lead
 from .local import LocalMemory, NoSpaceError, place_group, serialise
-from .pieces import cut_loads
+from .pieces import cut_loads, join_loads
 from .plan import Plan
 from .program import Backend, Compute, Program, Step, step_buffers
 from .search import Search
@@ -37,7 +37,7 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
         best = improve(best, search, backend, share)
     steps = [s for group in best.groups for s in group]
     groups = [p.layers for p in best.plans]
-    return Program(layers, steps, serialise(steps), groups, best.plans, best.local)
+    return Program(layers, steps, serialise(steps, backend.lanes), groups, best.plans, best.local)
 
 
 MAX_TRIES = 100
@@ -67,7 +67,11 @@ def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
     """Give every buffer a place, group by group; groups for which there is none are planned again
     with less memory."""
     limits: dict[Layer, float] = {}
-    memory, start, done = LocalMemory(backend.local_bytes), 0, Settled([], [], [], set())
+    memory, start, done = (
+        LocalMemory(backend.local_bytes, backend.lanes),
+        0,
+        Settled([], [], [], set()),
+    )
     carried: list[Carry] = []
     todo = [(p, build(p, backend)) for p in plans]
     times = set_lead([s for _, steps in todo for s in steps], backend)
@@ -79,9 +83,7 @@ def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
         plan, steps = todo.pop()
         for b in step_buffers(steps):
             b.move(start)
-        if done.groups:
-            before = next((g for g in reversed(done.groups) if g), [])
-            cut_loads(before, steps, backend, times)
+        cut_loads(steps, backend, times)
         further = carries(plan, steps, todo)
         time = place(memory, steps, start, times, carried, further)
         if time is None:
@@ -90,8 +92,9 @@ def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
             times |= set_lead([s for _, g in reversed(todo) for s in g], backend)
             continue
         if not plan.is_nothing:
-            done.local |= {c.tile.tensor for c in carried if c.store is not None}
+            done.local |= {c.tile.tensor for c in carried if c.stores}
             carried = further
+        join_loads(steps, backend, times)
         start += len(steps)
         for s in steps:
             s.group = len(done.plans)
@@ -103,9 +106,9 @@ def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
 
 def score(steps: list[Step], times: dict[int, float], backend: Backend) -> float:
     """Cycles of placed steps with the price of their transfers."""
-    actions = serialise(steps)
+    actions = serialise(steps, backend.lanes)
     moved = sum(times[id(a)] for a in actions if not isinstance(a, Compute))
-    return group_time(actions, times, backend.local_bytes) + BYTES_WEIGHT * moved
+    return group_time(actions, times, backend.local_bytes, backend.lanes) + BYTES_WEIGHT * moved
 
 
 def carries(plan: Plan, steps: list[Step], todo: list[tuple[Plan, list[Step]]]) -> list[Carry]:
@@ -170,9 +173,7 @@ def improve(best: Settled, search: Search, backend: Backend, share: float) -> Se
     return mixed(best, others, search, backend)
 
 
-def mixed(
-    best: Settled, others: list[list[Plan]], search: Search, backend: Backend
-) -> Settled:
+def mixed(best: Settled, others: list[list[Plan]], search: Search, backend: Backend) -> Settled:
     """The plans of `best`, or for each the other plans of its layers where they take less time."""
     again = [o != [p] for p, o in zip(best.plans, others, strict=True)]
     if not any(again):

@@ -37,7 +37,9 @@ def fitted(
         while length > step and backend.weight_bytes(layer, length, inner) > most:
             length -= step
         if length < max(b - a for a, b in use.slices):
-            weights[layer] = WeightUse(channel_slices(channels, step, -(-channels // length)), False)
+            weights[layer] = WeightUse(
+                channel_slices(channels, step, -(-channels // length)), False
+            )
     return plan if weights == plan.weights else replace(plan, weights=weights)
 
 

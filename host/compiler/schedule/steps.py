@@ -3,11 +3,15 @@ stores."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .layers import Layer, Tensor
 from .matrix import matrix_steps
 from .plan import Plan, WeightUse, channel_slices, group_tensors
 from .program import Backend, Buffer, Compute, Load, Region, Step, Store, Tile, WeightSlice
 from .regions import Interval, needed_of, split, tile_regions
+
+STORE_CYCLES = 2500.0  # a part of a result is stored early if that takes at least so long
 
 
 class StepBuilder:
@@ -190,21 +194,35 @@ class StepBuilder:
 
     def layer(self, layer: Layer) -> None:
         """All steps of one layer for the present tile."""
+        done = 0  # channels that are stored
         if layer.kind == "concat":
             self.concat(layer)
         else:
             use = self.plan.weights.get(layer)
             full = self.regions[layer.output]
-            for oc in use.slices if use and self.part is None else [full.c]:
+            slices = use.slices if use and self.part is None else [full.c]
+            done = full.c[0]
+            for oc in slices:
                 ins = [self.input(layer, x) for x in layer.inputs]
                 piece, buffer = self.weights(layer, oc, (0, layer.inputs[0].shape[1]), use)
                 region = Region(full.n, oc, full.h, full.w)
                 self.finish(
                     Compute(layer.kind, layer, self.output(layer), region, ins, piece, buffer)
                 )
+                if len(slices) > 1 and layer.output in self.sinks and oc != slices[-1]:
+                    done = self.store_part(layer.output, (done, oc[1]))
         if layer.output in self.sinks:
-            tile = self.tiles[layer.output]
-            self.store(tile, self.own_part(layer.output))
+            full = self.own_part(layer.output)
+            self.store(self.tiles[layer.output], replace(full, c=(max(done, full.c[0]), full.c[1])))
+
+    def store_part(self, t: Tensor, channels: Interval) -> int:
+        """Store channels that are computed while others are not, if that is worth a command; the
+        first channel that is not stored."""
+        region = replace(self.own_part(t), c=channels)
+        if self.backend.transfer_cycles(region.shape, t, True) < STORE_CYCLES:
+            return channels[0]
+        self.store(self.tiles[t], region)
+        return channels[1]
 
     def weights(self, layer: Layer, oc: Interval, ic: Interval,
                 use: WeightUse | None) -> tuple[WeightSlice | None, Buffer | None]:  # fmt: skip

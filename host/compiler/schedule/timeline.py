@@ -2,7 +2,7 @@
 same bytes.
 
 The same rule as the emitter's waits: a reader waits for the last writer, a writer for the last
-access (units of 64 bytes). The loads of the group that are issued before its first step count as
+access (units of 16 bytes). The loads of the group that are issued before its first step count as
 issued at its start.
 """
 
@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .program import Buffer, Compute, Load, Step, Store
+from .program import Compute, Load, Step, Store, span
 
-UNIT = 64
+UNIT = 16
 
 
 class _Memory:
@@ -27,39 +27,50 @@ class _Memory:
             self.write[a:e] = time
 
 
-def _units(b: Buffer, extra: int = 0) -> tuple[int, int]:
-    return b.addr // UNIT, -(-(b.addr + b.size + extra) // UNIT)
+def _units(addr: int, first: int, end: int) -> tuple[int, int]:
+    return (addr + first) // UNIT, -(-(addr + end) // UNIT)
 
 
-def group_time(actions: list[Load | Compute | Store], times: dict[int, float], size: int) -> float:
-    """End of the last action. times: cycles of every action by its id()."""
+def group_time(
+    actions: list[Load | Compute | Store], times: dict[int, float], size: int, lanes: int
+) -> float:
+    """End of the last action. times: cycles of every action by its id(); size: bytes of local
+    memory."""
     units = -(-size // UNIT) + 1
     tiu, tdma = _Memory(units), _Memory(units)
     tiu_free = tdma_free = 0.0
     for action in actions:
         time = times[id(action)]
         if isinstance(action, Load):
-            a, e = _units(action.buffer)
+            a, e = _units(action.buffer.addr, *action.span(lanes))
             tdma_free = max(tdma_free, float(tiu.access[a:e].max())) + time
             tdma.note(a, e, tdma_free, True)
         elif isinstance(action, Store):
-            a, e = _units(action.tile.buffer)
+            tile = action.tile
+            a, e = _units(tile.buffer.addr, *span(tile, action.region, lanes))
             tdma_free = max(tdma_free, float(tiu.write[a:e].max())) + time
             tdma.note(a, e, tdma_free, False)
         else:
             start = tiu_free
-            reads = {tile.buffer for tile, _ in action.ins}
-            if action.weight_buffer is not None:
-                reads.add(action.weight_buffer)
-            spans = [_units(b) for b in reads]
+            spans = [_units(t.buffer.addr, *span(t, r, lanes)) for t, r in action.ins]
+            if (b := action.weight_buffer) is not None:
+                spans.append(_units(b.addr, 0, b.size))
             for a, e in spans:
                 start = max(start, float(tdma.write[a:e].max()))
-            a, e = _units(action.out.buffer, action.out.buffer.temp)
+            a, e = _units(action.out.buffer.addr, *_written(action, lanes))
             tiu_free = max(start, float(tdma.access[a:e].max())) + time
             for x, y in spans:
                 tiu.note(x, y, tiu_free, False)
             tiu.note(a, e, tiu_free, True)
     return max(tiu_free, tdma_free)
+
+
+def _written(c: Compute, lanes: int) -> tuple[int, int]:
+    """Bytes of its result's buffer, and behind it, that a computation writes."""
+    b = c.out.buffer
+    if c.partial != "only" or b.temp:
+        return 0, b.size + b.temp
+    return span(c.out, c.out_region, lanes)
 
 
 def action_times(

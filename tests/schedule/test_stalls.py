@@ -1,0 +1,94 @@
+"""The TIU does not wait where the order of the transfers can avoid it."""
+
+from __future__ import annotations
+
+import pytest
+import tpuforge.compiler.schedule.schedule as module
+from nets import Net
+from tpuforge.compiler.chip import Chip, chip_named
+from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
+from tpuforge.compiler.ir import Graph
+from tpuforge.compiler.schedule.plan import Plan, WeightUse, channel_slices
+from tpuforge.compiler.schedule.program import Buffer, Compute, Load, Program, Region, Store, Tile
+from tpuforge.compiler.schedule.schedule import build, schedule
+from tpuforge.compiler.schedule.slices import fitted
+from tpuforge.compiler.schedule.timeline import group_time
+
+from .replay import Replay, check_buffers
+
+CHIP = chip_named("cv181x")
+
+
+def deep(chip: Chip) -> Graph:
+    """The start of a residual block: its input is needed again behind two convolutions."""
+    net = Net(chip, 3)
+    x = net.conv(net.input(1, 112, 28, 28), 112, (3, 3), pads=(1, 1, 1, 1))
+    a = net.conv(x, 256, (3, 3), pads=(1, 1, 1, 1), strides=(2, 2))
+    b = net.conv(a, 256, (3, 3), pads=(1, 1, 1, 1))
+    return net.done(net.add(b, net.conv(x, 256, strides=(2, 2))))
+
+
+def scheduled(graph: Graph, opt: int = 2) -> Program:
+    program = schedule(graph, Cv18xxBackend(CHIP), opt)
+    check_buffers(program, CHIP)
+    Replay(program, CHIP).run()
+    return program
+
+
+def cycles(program: Program) -> float:
+    backend = Cv18xxBackend(CHIP)
+    times = module.set_lead(program.steps, backend)
+    return group_time(program.actions, times, CHIP.lane_bytes, CHIP.lanes)
+
+
+def test_two_slices_of_constants_fit() -> None:
+    """A slice that leaves no room for the next is cut; one that does is left alone."""
+    backend = Cv18xxBackend(CHIP)
+    layer = scheduled(deep(CHIP)).graph.layers[2]
+    assert layer.output.shape == (1, 256, 14, 14)
+    for count, memory, more in ((16, 18432, True), (16, 32768, False), (8, 32768, True)):
+        backend.local_bytes = memory
+        use = WeightUse(channel_slices(256, 8, count), False)
+        plan = Plan([layer], weights={layer: use})
+        found = fitted(plan, build(plan, backend), [], [], backend)
+        assert (len(found.weights[layer].slices) > count) == more
+        length = found.weights[layer].slices[0][1]
+        tiles = 2 * 256 // CHIP.lanes * backend.plane_bytes(14, 14)
+        assert length == 8 or tiles + 2 * backend.weight_bytes(layer, length, 256) <= memory
+
+
+def test_finer_slices_save_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    after = cycles(scheduled(deep(CHIP)))
+    monkeypatch.setattr(module, "finer", lambda best, *_: best)
+    assert after < 0.95 * cycles(scheduled(deep(CHIP)))
+
+
+def test_results_are_stored_in_parts() -> None:
+    """A slice of a result that two groups read is stored while the next slice is computed."""
+    net = Net(CHIP, 4)
+    x = net.conv(net.input(1, 256, 14, 14), 256, (3, 3), pads=(1, 1, 1, 1))
+    program = scheduled(net.done(x), 0)
+    stores = [i for i, a in enumerate(program.actions) if isinstance(a, Store)]
+    sums = [i for i, a in enumerate(program.actions) if isinstance(a, Compute)]
+    assert len(sums) > len(stores) > 2
+    assert stores[-2] < sums[-1]
+    parts = [program.actions[i].region.c for i in stores]
+    assert [a for a, _ in parts] == [0, *(e for _, e in parts[:-1])]
+
+
+def test_neighbours_in_memory_do_not_wait() -> None:
+    """A load of 16-byte units beside those that a computation reads goes on beside it."""
+    layer = scheduled(deep(CHIP)).graph.layers[0]
+    region = Region((0, 1), (0, 8), (0, 1), (0, 16))
+    made = [
+        Tile(t, region, Buffer(t.name, 16, 0, 1, addr=addr), 0, 16, 1)
+        for t, addr in ((layer.inputs[0], 0), (layer.output, 16), (layer.inputs[0], 32))
+    ]
+    load, other = Load(made[0].buffer, made[0]), Load(made[2].buffer, made[2])
+    first = Compute("relu", layer, made[1], region, [(made[0], region)])
+    second = Compute("relu", layer, made[1], region, [(made[2], region)])
+    times = {id(load): 10.0, id(first): 100.0, id(other): 50.0, id(second): 100.0}
+    actions = [load, first, other, second]
+    assert group_time(actions, times, 1024, 8) == 10 + 100 + 100
+    made[2].buffer.addr = 0
+    assert group_time(actions, times, 1024, 8) == 10 + 100 + 50 + 100
