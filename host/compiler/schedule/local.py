@@ -247,11 +247,16 @@ LAST_RESORTS = (Strategy(by_area), Strategy(by_life), Strategy(by_life, drain=Fa
 
 
 def place_group(
-    memory: LocalMemory, steps: list[Step], start: int, times: dict[int, float]
+    memory: LocalMemory,
+    before: list[Step],
+    steps: list[Step],
+    start: int,
+    times: dict[int, float],
 ) -> float:
     """Place all buffers of a group whose first step is number `start` by the strategy that gives
-    the shortest time (times: cycles of every action), which is returned; NoSpaceError leaves the
-    memory as it was."""
+    the shortest time (times: cycles of every action), which is returned: from the end of the steps
+    `before` on, beside which its first loads may come. NoSpaceError leaves the memory as it
+    was."""
     memory.grow(start + len(steps))
     buffers, loads = step_buffers(steps), _loads_of(steps)
     _note_sources(memory, steps)
@@ -270,9 +275,15 @@ def place_group(
         memory.forget(set(buffers), start)
         memory.turn = dict(turn)
 
-    def placed_time() -> float:
-        actions = serialise(steps, memory.lanes, start)
+    def time_of(some: list[Step], first: int) -> float:
+        actions = serialise(some, memory.lanes, first)
         return group_time(actions, times, memory.size, memory.lanes)
+
+    tail = before[-LOOKAHEAD:]
+    begin = time_of(tail, start - len(tail))
+
+    def placed_time() -> float:
+        return time_of(tail + steps, start - len(tail)) - begin
 
     for strategy in STRATEGIES:
         if attempt(strategy):

@@ -10,7 +10,7 @@ from .carry import Carry, find_carries
 from .cost import BYTES_WEIGHT
 from .layers import Layer, Tensor, build_layers
 from .lead import set_lead
-from .local import LocalMemory, NoSpaceError, place_group, serialise
+from .local import LOOKAHEAD, LocalMemory, NoSpaceError, place_group, serialise
 from .pieces import cut_loads, join_loads
 from .plan import Plan
 from .program import Backend, Compute, Program, Step, step_buffers
@@ -85,7 +85,8 @@ def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
             b.move(start)
         cut_loads(steps, backend, times)
         further = carries(plan, steps, todo)
-        time = place(memory, steps, start, times, carried, further)
+        before = [s for g in done.groups[-LOOKAHEAD:] for s in g][-LOOKAHEAD:]
+        time = place(memory, before, steps, start, times, carried, further)
         if time is None:
             others = [(p, build(p, backend)) for p in smaller(plan, search, limits)]
             todo += reversed(others)
@@ -121,6 +122,7 @@ def carries(plan: Plan, steps: list[Step], todo: list[tuple[Plan, list[Step]]]) 
 
 def place(
     memory: LocalMemory,
+    before: list[Step],
     steps: list[Step],
     start: int,
     times: dict[int, float],
@@ -138,7 +140,7 @@ def place(
             c.undo(memory, start if given_up is carried else 0)
         given_up.clear()
         try:
-            return place_group(memory, steps, start, times)
+            return place_group(memory, before, steps, start, times)
         except NoSpaceError:
             pass
     return None
