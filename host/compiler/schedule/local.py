@@ -207,13 +207,15 @@ def _gaps(taken: list[Interval], size: int, need: int) -> list[Interval]:
 class Strategy:
     """order: of the buffers that are placed first; drain: keep results off places that stores still
     read; mixed: place loads among the results, by size; swing: loads go in turn to the low and the
-    high end of the room there is; tight: place everything as low as possible, without regard to
+    high end of the room there is; early: constants of the whole group lie where they can be loaded
+    the earliest, not at the high end; tight: place everything as low as possible, without regard to
     overlap."""
 
     order: Callable[[Buffer], tuple]
     drain: bool = True
     mixed: bool = False
     swing: bool = False
+    early: bool = False
     tight: bool = False
 
     @property
@@ -239,6 +241,7 @@ def by_life(b: Buffer) -> tuple:
 STRATEGIES = (
     Strategy(by_size),
     Strategy(by_size, swing=True),
+    Strategy(by_size, early=True),
     Strategy(by_size, drain=False),
     Strategy(by_size, mixed=True),
     Strategy(by_size, mixed=True, drain=False),
@@ -285,7 +288,8 @@ def place_group(
     def placed_time() -> float:
         return time_of(tail + steps, start - len(tail)) - begin
 
-    for strategy in STRATEGIES:
+    constant = any(b.long_lived for b in buffers)
+    for strategy in (x for x in STRATEGIES if constant or not x.early):
         if attempt(strategy):
             found.append((placed_time(), strategy))
             undo()
@@ -319,14 +323,15 @@ def place_buffers(
     for b in sorted(
         (b for b in buffers if at_once or b.long_lived or not b.loaded), key=strategy.order
     ):
-        if b.loaded and not b.long_lived and strategy.mixed:
-            memory.place_load(b, loads[b], in_turn=False)
+        if b.loaded and (strategy.early if b.long_lived else strategy.mixed):
+            memory.place_load(b, loads[b], in_turn=b.long_lived)
         else:
             memory.place_fixed(b, strategy.drain)
     high = {False: False, True: False}
     for b in buffers:
         if b.long_lived:
-            hoist_fixed(memory, b)
+            if not strategy.early:
+                hoist_fixed(memory, b)
         elif b.loaded and at_once:
             memory.turn[b.constant] = max(memory.turn[b.constant], b.slot)
         elif b.loaded:
