@@ -66,13 +66,13 @@ def test_given_up_when_the_group_before_has_its_place(
     """Every other group takes nothing over: it is stored again, and the loads wait for that."""
     place, calls = module.place, []
 
-    def stubborn(memory, steps, start, times, carried, further):
+    def stubborn(memory, before, steps, start, times, carried, further):
         calls.append(len(carried))
         if len(calls) % 2 == 0:
             for c in reversed(carried):
                 c.undo(memory, start)
             carried.clear()
-        return place(memory, steps, start, times, carried, further)
+        return place(memory, before, steps, start, times, carried, further)
 
     monkeypatch.setattr(module, "place", stubborn)
     program = schedule(residual(CHIPS[chip]), Cv18xxBackend(CHIPS[chip]), 0)
