@@ -1,10 +1,11 @@
 """Steps of a fully connected layer (kind "fc"): result[n, cols] = x[n, k] * right[k, cols].
 
-The layer is a group of its own. Plan.channels are parts of the columns, Plan.ic_slices parts of k
-with 32-bit partial sums, tiles[0] parts of the rows n. A tile of rows is one block or several: a
-block holds width * lanes columns of all its rows, and is spread over the lanes as one matrix
-(Backend.spread). x stays in local memory for all parts of the columns if it is small and its parts
-fill the lanes, a block per part of k; else its parts are loaded again.
+The layer is a group of its own, or the last of one in which it sums up over parts of what the
+layers before it make (Plan.sums, steps.py). Alone: Plan.channels are parts of the columns,
+Plan.ic_slices parts of k with 32-bit partial sums, tiles[0] parts of the rows n. A tile of rows is
+one block or several: a block holds width * lanes columns of all its rows, and is spread over the
+lanes as one matrix (Backend.spread). x stays in local memory for all parts of the columns if it is
+small and its parts fill the lanes, a block per part of k; else its parts are loaded again.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ class Plan:
     """tiles: parts along n, h, w. channels: parts of the output channels of the whole group (empty:
     not cut);
     channels_first: they are the outer loop. ic_slices: input-channel slices of a single
-    convolution. sums: number of the convolution that sums up over `channels`, which then are parts
-    of its input channels ("bottleneck").
+    convolution or fully connected layer. sums: number of the convolution or fully connected layer
+    that sums up over `channels`, which then are parts of its input channels ("bottleneck").
 
     cycles: estimated time; tdma, tiu: busy times of the engines; peak: bytes of local memory."""
 
@@ -84,6 +84,9 @@ CHANNELWISE = {
 }
 
 
+SUMMING = ("conv", "fc")  # kinds whose every result needs all channels of the input
+
+
 def channels_can_be_cut(layers: list[Layer]) -> bool:
     """May the group be cut along its output channels? Then channel c of every result needs channel
     c only, except in convolutions, which need all channels of their input and so must not read a
@@ -101,16 +104,19 @@ def channels_can_be_cut(layers: list[Layer]) -> bool:
 
 
 def summing_layer(layers: list[Layer]) -> int:
-    """The number of the one convolution that may sum up over parts of the channels that the layers
-    before it make: they compute channel by channel, or are convolutions of tensors from DDR, and
-    only they and it use their results. -1: none."""
+    """The number of the one convolution or fully connected layer that may sum up over parts of the
+    channels that the layers before it make: they compute channel by channel, or are convolutions of
+    tensors from DDR, and only they and it use their results. Nothing follows a fully connected
+    layer, whose result is a matrix. -1: none."""
     inside = {layer.output: i for i, layer in enumerate(layers)}
     found = [
-        i for i, layer in enumerate(layers) if layer.kind == "conv" and layer.inputs[0] in inside
+        i for i, layer in enumerate(layers) if layer.kind in SUMMING and layer.inputs[0] in inside
     ]
     if len(found) != 1 or found[0] == 0:
         return -1
     k = found[0]
+    if layers[k].kind == "fc" and k < len(layers) - 1:
+        return -1
     width = layers[k].inputs[0].shape[1]
     for i, layer in enumerate(layers):
         if i < k:

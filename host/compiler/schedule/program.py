@@ -111,6 +111,11 @@ class WeightSlice:
     ic: Interval
     size: int
 
+    @property
+    def last(self) -> bool:
+        """It ends with the last input channel: bias and parameters come with it."""
+        return self.ic[1] == self.layer.inputs[0].shape[1]
+
 
 @dataclass(eq=False, slots=True)
 class Load:
@@ -236,9 +241,9 @@ class Backend(Protocol):
 
     def plane_bytes(self, h: int, w: int, itemsize: int = 1) -> int: ...
 
-    def weight_bytes(self, layer: Layer, oc: int, ic: int) -> int:
+    def weight_bytes(self, layer: Layer, oc: int, ic: int, last: bool = True) -> int:
         """Bytes per lane of the constants of `oc` output and `ic` input channels; 0: the layer has
-        none."""
+        none. last: with what only the last part of the input channels needs."""
 
     def channel_step(self, layer: Layer) -> int:
         """Output channels may be cut at multiples of this; 0: not at all."""

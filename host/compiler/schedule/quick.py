@@ -13,6 +13,7 @@ from operator import add
 
 from .cost import BYTES_WEIGHT
 from .layers import Layer, Tensor
+from .matrix import row_bytes
 from .plan import group_tensors
 from .program import Backend
 
@@ -104,7 +105,9 @@ class Quick:
         return self.axis_cache[key]
 
     def look_sums(self, tiles: tuple[int, int, int], k: int, part: int) -> Glance:
-        """As `look` for a bottleneck: layer k sums up over parts of `part` channels."""
+        """As `look` for a bottleneck: layer k sums up over parts of `part` channels. Where its sums
+        are one value per channel, loads take longest: then the first part, and how many there is
+        room for, count too."""
         b, (tn, th, tw) = self.backend, tiles
         rows, cols = self.lengths(0, th), self.lengths(1, tw)
         n, count = -(-self.sinks[0].shape[0] // tn), tn * th * tw
@@ -123,14 +126,16 @@ class Quick:
             n * -(-s[1] // b.lanes) * b.plane_bytes(s[2], s[3], self.itemsize[i])
             for i, s in enumerate(shapes)
         ]
-        peak, tiu, weights = 0, 0.0, 0.0
+        peak, tiu, weights, first = 0, 0.0, 0.0, 0
         total = self.outs[k]
+        if self.layers[k].kind == "fc":
+            sizes[total] = n * row_bytes(b, shapes[total][1])
         for i, layer in enumerate(self.layers):
             before, repeat = i <= k, parts if i <= k else 1
             oc = part if i < k else layer.output.shape[1]
-            blob = self.blobs[i] and b.weight_bytes(
-                layer, oc, part if i == k else layer.inputs[0].shape[1]
-            )
+            ic = part if i == k else layer.inputs[0].shape[1]
+            blob = self.blobs[i] and b.weight_bytes(layer, oc, ic)
+            moved = self.blobs[i] and b.weight_bytes(layer, oc, ic, i != k or parts == 1)
             live = sum(
                 z
                 for t, z in enumerate(sizes)
@@ -146,17 +151,21 @@ class Quick:
             live += 4 * sizes[total] if before else 0
             live -= sizes[total] if i == k else 0
             peak = max(peak, live + blob + b.temp_bytes(layer, shapes[self.outs[i]]))
-            ic = part if i == k else shapes[self.ins[i][0]][1]
             tiu += repeat * b.compute_cycles(layer.kind, layer, shapes[self.outs[i]], ic, i == k)
-            weights += repeat * b.weight_cycles(blob) if blob else 0.0
-        moved = sum(
+            weights += repeat * b.weight_cycles(moved) if moved else 0.0
+            first += moved if before else 0
+        dense = sum(
             b.transfer_cycles(shapes[self.number[t]], t, False)
             * (parts if self.number[t] in cut else 1)
             for t in self.sources
         )
-        moved += sum(b.transfer_cycles(shapes[self.number[t]], t, True) for t in self.sinks)
-        dma = count * (moved + weights)
-        return Glance(peak, max(count * tiu, dma) + BYTES_WEIGHT * dma)
+        dense += sum(b.transfer_cycles(shapes[self.number[t]], t, True) for t in self.sinks)
+        dma, tiu = count * (dense + weights), count * tiu
+        if shapes[total][2:] != (1, 1):
+            return Glance(peak, max(tiu, dma) + BYTES_WEIGHT * dma)
+        hidden = 1.0 if b.local_bytes - peak >= first else 0.6
+        time = max(tiu, dma) + (1 - hidden) * min(tiu, dma) + BYTES_WEIGHT * dma
+        return Glance(peak, time + b.weight_cycles(first))
 
     def look(
         self, tiles: tuple[int, int, int], part: int, parts: int, outer: bool, stream: int

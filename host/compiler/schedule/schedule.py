@@ -17,6 +17,7 @@ from .program import Backend, Compute, Program, Step, step_buffers
 from .search import Search
 from .slices import fitted
 from .steps import StepBuilder
+from .tail import spread_tails
 from .timeline import group_time
 
 
@@ -30,7 +31,10 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
     for layer in layers.layers:
         layer.window = backend.window(layer)
     search = Search(layers, backend, opt)
-    best = settle(search.run(), search, backend)
+    plans = search.run()
+    if opt > 1:
+        plans = spread_tails(plans, search, lambda some: settle(some, search, backend).score)
+    best = settle(plans, search, backend)
     many = sum(map(len, best.groups)) > MANY_STEPS
     best = best if many else finer(best, search, backend)
     for share in () if many and opt < 3 else ROUNDS[opt]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 from ..errors import DoesNotFitError
 from .cost import evaluate
@@ -123,11 +124,9 @@ class Search:
         roots = {layer.output for layer in group}
         batch = group[0].output.shape[0]
         for layer in group:
-            if (
-                layer.output.shape[0] != batch
-                or layer.kind == "fc"
-                or (layer.kind == "conv" and layer.groups > 1)
-            ):
+            if layer.output.shape[0] != batch or (layer.kind == "conv" and layer.groups > 1):
+                return False
+            if layer.kind == "fc" and (layer is not group[-1] or summing_layer(group) < 0):
                 return False
             for x in layer.inputs:
                 parent = x.parent
@@ -174,6 +173,9 @@ class Search:
             yield from matrix_plans(group[0], self.backend, limit)
             return
         quick = Quick(group, self.backend)
+        if group[-1].kind == "fc":
+            yield from self.bottlenecks(group, quick, len(group) - 1, limit)
+            return
         found = sorted(self.glances(group, quick, limit), key=lambda x: x[0])
         fit = False
         for time, plan in found[: KEEP[self.opt]]:
@@ -206,13 +208,15 @@ class Search:
         """Plans in which layer k sums up over parts of the channels before it."""
         b = self.backend
         inner, batch = group[k].inputs[0].shape[1], group[0].output.shape[0]
+        most = 128 if group[k].kind == "fc" else 64
         units = -(-inner // b.lanes)
         found: list[tuple[float, tuple[int, int, int], int]] = []
-        for cut in sorted({-(-units // c) for c in CUTS if c <= min(units, 64)}, reverse=True):
+        for cut in sorted({-(-units // c) for c in CUTS if c <= min(units, most)}, reverse=True):
             part, fits = cut * b.lanes, 0
             if part % 2:
                 continue
-            for tiles in [(batch, th, 1) for th in heights(min(t.shape[2] for t in quick.sinks))]:
+            rows = heights(min(t.shape[2] for t in quick.sinks))
+            for tiles in product(sorted({1, batch}), rows, (1,)):
                 g = quick.look_sums(tiles, k, part)
                 if g.peak <= limit:
                     found.append((g.time, tiles, part))

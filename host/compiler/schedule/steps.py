@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .layers import Layer, Tensor
-from .matrix import matrix_steps
-from .plan import Plan, WeightUse, channel_slices, group_tensors
+from .matrix import matrix_steps, matrix_tile
+from .plan import SUMMING, Plan, WeightUse, channel_slices, group_tensors
 from .program import Backend, Buffer, Compute, Load, Region, Step, Store, Tile, WeightSlice
 from .regions import Interval, needed_of, split, tile_regions
 
@@ -115,15 +115,15 @@ class StepBuilder:
         out = self.regions[layer.output]
         channels = (
             (0, x.shape[1])
-            if layer.kind == "conv" or x.shape[1] != layer.output.shape[1]
+            if layer.kind in SUMMING or x.shape[1] != layer.output.shape[1]
             else out.c
         )
-        if self.part is not None and x in self.regions and layer.kind == "conv":
+        if self.part is not None and x in self.regions and layer.kind in SUMMING:
             channels = self.regions[x].c
         region = Region(
             out.n, channels, needed_of(layer, x, out.h, 0), needed_of(layer, x, out.w, 1)
         )
-        if layer.kind == "conv":
+        if layer.kind in SUMMING:
             tile = self.pack(tile, region, layer)
         return tile, region
 
@@ -230,13 +230,13 @@ class StepBuilder:
         already."""
         if use is None:
             return None, None
-        size = self.backend.weight_bytes(layer, oc[1] - oc[0], ic[1] - ic[0])
-        piece = WeightSlice(layer, oc, ic, size)
+        piece = WeightSlice(layer, oc, ic, 0)
+        piece.size = self.backend.weight_bytes(layer, oc[1] - oc[0], ic[1] - ic[0], piece.last)
         if use.resident and (layer, oc, ic) in self.resident:
             return piece, self.resident[layer, oc, ic]
         buffer = Buffer(
             f"{layer.name}.weights",
-            size,
+            piece.size,
             self.now,
             self.now,
             True,
@@ -315,8 +315,8 @@ class StepBuilder:
 
     # ---- sums over parts of the channels
     def bottleneck(self, conv: Layer) -> None:
-        """The layers before `conv` part by part, each part added to its 32-bit sums; then the
-        layers behind it."""
+        """The layers before `conv` (or a fully connected layer) part by part, each part added to
+        its 32-bit sums; then the layers behind it."""
         plan, index = self.plan, self.index
         out: Tile | None = None
         for i, part in enumerate(plan.channels):
@@ -328,7 +328,10 @@ class StepBuilder:
             full = self.regions[conv.output]
             weights, buffer = self.weights(conv, full.c, part, plan.weights[conv])
             if out is None:
-                out = self.new_tile(conv.output, full)
+                if conv.kind == "fc":
+                    out = matrix_tile(self, conv.output, full.n, full.c)
+                else:
+                    out = self.new_tile(conv.output, full)
                 out.buffer.temp = 3 * out.buffer.size
             last = i == len(plan.channels) - 1
             where = (
@@ -342,7 +345,7 @@ class StepBuilder:
             )
             out.buffer.temp_last = self.now
             self.finish(
-                Compute("conv", conv, out, full, [(tile, tile.region)], weights, buffer, where)
+                Compute(conv.kind, conv, out, full, [(tile, tile.region)], weights, buffer, where)
             )
         assert out is not None
         self.set_regions(index, None)

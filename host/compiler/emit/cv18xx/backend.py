@@ -42,8 +42,8 @@ class Cv18xxBackend:
         """Elements are as long in local memory as in DDR."""
         return tensor.itemsize
 
-    def weight_bytes(self, layer: Layer, oc: int, ic: int) -> int:
-        return blob_bytes(layer, oc, ic, self.chip)
+    def weight_bytes(self, layer: Layer, oc: int, ic: int, last: bool = True) -> int:
+        return blob_bytes(layer, oc, ic, self.chip, last)
 
     def channel_step(self, layer: Layer) -> int:
         """Only convolutions are cut along output channels, and matrices along their columns (so

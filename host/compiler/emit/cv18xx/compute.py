@@ -128,7 +128,8 @@ def conv(e: Emitter, c: Compute) -> None:
     assert c.weights is not None
     layer, base = c.layer, e.blob(c)
     groups = -(-c.out_region.shape[1] // e.chip.lanes)
-    weights, params = (base + x for x in weights_and_parameters(layer, groups))
+    places = weights_and_parameters(layer, groups, c.weights.last)
+    weights, params = (base + x for x in places)
     pieces = list(e.pieces(c))
     if c.partial != "only" and len(pieces) > 1:
         raise UnsupportedError(
@@ -178,7 +179,7 @@ def fully_connected(e: Emitter, c: Compute) -> None:
         relu=layer.op.attrs["do_relu"],
         partial=c.partial,
         last=inner - left.shape[3] * (left.shape[1] - 1),
-        out_end=c.out.buffer.addr + c.out.buffer.size,
+        out_end=c.out.buffer.addr + c.out.buffer.size + c.out.buffer.temp,
         blob=(base, base + c.weights.size),
     )
 

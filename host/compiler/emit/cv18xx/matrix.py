@@ -23,8 +23,11 @@ def right_operand(offset: int, rows: int, columns: int, lanes: int) -> Operand:
 
 
 def rows_operand(tile: Tile) -> Operand:
-    """The rows that a tile of one block holds."""
-    return matrix_operand(tile.addr, *tile.region.shape[:2], tile.width, tile.plane)
+    """The rows that a tile of one block holds. A tile of one value per channel is a matrix with
+    one column per channel."""
+    rows, columns, _, _ = tile.region.shape
+    row = tile.plane * (1 if tile.width else tile.groups)
+    return matrix_operand(tile.addr, rows, columns, tile.width or 1, row)
 
 
 def blocks(tile: Tile, lanes: int) -> list[tuple[Operand, Region]]:

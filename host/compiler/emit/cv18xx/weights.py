@@ -49,21 +49,24 @@ def parameter_bytes(layer: Layer) -> int:
     return 9 if layer.kind in ("conv", "depthwise") and layer.op.operand("bias") is not None else 5
 
 
-def weights_and_parameters(layer: Layer, groups: int) -> tuple[int, int]:
+def weights_and_parameters(layer: Layer, groups: int, last: bool = True) -> tuple[int, int]:
     """Where the weights and the parameters begin in a block: the weights of a convolution may begin
-    at any even byte, everything else at multiples of 16."""
+    at any even byte, everything else at multiples of 16. last: with parameters; a convolution that
+    leaves partial sums behind has none."""
     kh, kw = layer.window.kernel
+    if not last:
+        return 0, 0
     if layer.kind == "conv":
         return -(-groups * parameter_bytes(layer) // 2) * 2, 0
     return 0, groups * (16 if layer.kind == "prelu" else align16(kh * kw))
 
 
-def blob_bytes(layer: Layer, oc: int, ic: int, chip: Chip) -> int:
-    """Bytes per lane of the block of `oc` output and `ic` input channels; 0: the layer has no
-    constants."""
+def blob_bytes(layer: Layer, oc: int, ic: int, chip: Chip, last: bool = True) -> int:
+    """Bytes per lane of the block of `oc` output and `ic` input channels, the last of them or not
+    (bias and parameters come with the last); 0: the layer has no constants."""
     groups = -(-oc // chip.lanes)
     if layer.kind in ("conv", "depthwise", "prelu"):
-        weights, params = weights_and_parameters(layer, groups)
+        weights, params = weights_and_parameters(layer, groups, last)
         if layer.kind != "conv":
             return align16(params + groups * parameter_bytes(layer))
         kh, kw = layer.window.kernel
@@ -77,7 +80,7 @@ def blob_bytes(layer: Layer, oc: int, ic: int, chip: Chip) -> int:
     if layer.kind == "softmax":
         return SOFTMAX_BYTES
     if layer.kind == "fc":
-        return (ic + bias_rows(layer)) * row_bytes(oc, chip.lanes)
+        return (ic + (bias_rows(layer) if last else 0)) * row_bytes(oc, chip.lanes)
     return 0
 
 
@@ -171,9 +174,10 @@ class Constants:
         if piece.layer.kind == "fc":
             row, column = column, row
         found = []
-        for (s, _), (name, whole) in zip(
-            segments(piece, self.chip, self.shareable), stored, strict=True
-        ):
+        parts = segments(
+            piece, self.chip, self.shareable
+        )  # all, or only the weights, which are last
+        for (s, _), (name, whole) in zip(parts, stored[-len(parts) :], strict=True):
             if s.row == whole.row:
                 found.append((s, name, row * whole.row))
             else:
@@ -265,7 +269,9 @@ def _conv(piece: WeightSlice, chip: Chip) -> list[_Part]:
         shift.data[sel],
     )
     rows = _weight_rows(layer.kind, spread(weights, layer), chip)
-    at, params_at = weights_and_parameters(layer, -(-(oc1 - oc0) // chip.lanes))
+    at, params_at = weights_and_parameters(layer, -(-(oc1 - oc0) // chip.lanes), piece.last)
+    if not piece.last:
+        return [_Part(at, rows.shape[1], rows)]
     table = _Part(params_at, params.shape[1], params)
     if layer.kind == "conv":
         return [table, _Part(at, rows.shape[1], rows)]
@@ -300,7 +306,7 @@ def _matrix(piece: WeightSlice) -> NDArray[np.uint8]:
     assert right is not None and right.data is not None
     columns, (k0, k1) = slice(*piece.oc), piece.ic
     rows = np.ascontiguousarray(right.data[k0:k1, columns]).view(np.uint8)
-    if bias is None or k1 < right.shape[0]:
+    if bias is None or not piece.last:
         return rows
     assert bias.data is not None
     return np.concatenate(
