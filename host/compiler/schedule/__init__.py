@@ -6,6 +6,8 @@ regions.py  which input region an output region needs
 plan.py     how one group of layers is cut: tiles, slices, residency
 cost.py     what a plan costs (memory, cycles, bytes)
 search.py   which consecutive layers form a group and with which plan (dynamic programming)
+bands.py    the first layer in bands of rows, tail.py  a last fully connected layer spread over the
+            convolution before it: changes to the plans that the search does not see
 steps.py    plans -> one list of steps (loads, computations, stores) on buffers
 local.py    addresses of the buffers in local memory, and how early each load may be issued
 ddr.py      addresses of the tensors in DDR

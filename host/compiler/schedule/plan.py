@@ -31,7 +31,9 @@ class Plan:
     not cut);
     channels_first: they are the outer loop. ic_slices: input-channel slices of a single
     convolution or fully connected layer. sums: number of the convolution or fully connected layer
-    that sums up over `channels`, which then are parts of its input channels ("bottleneck").
+    that sums up over `channels`, which then are parts of its input channels ("bottleneck"). bands:
+    the first layer computes its rows in so many parts, each as soon as its own tile of the input
+    has arrived.
 
     cycles: estimated time; tdma, tiu: busy times of the engines; peak: bytes of local memory."""
 
@@ -42,6 +44,7 @@ class Plan:
     channels_first: bool = False
     ic_slices: list[Interval] = field(default_factory=list)
     sums: int = -1
+    bands: int = 1
     cycles: float = 0.0
     tdma: float = 0.0
     tiu: float = 0.0

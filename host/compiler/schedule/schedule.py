@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import InternalError
 from ..ir import Graph
+from .bands import first_in_bands
 from .carry import Carry, find_carries
 from .cost import BYTES_WEIGHT
 from .layers import Layer, Tensor, build_layers
@@ -39,6 +40,9 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
     best = best if many else finer(best, search, backend)
     for share in () if many and opt < 3 else ROUNDS[opt]:
         best = improve(best, search, backend, share)
+    if opt > 1:
+        plans = first_in_bands(best.plans, backend, lambda all: settle(all, search, backend).score)
+        best = best if plans == best.plans else settle(plans, search, backend)
     steps = [s for group in best.groups for s in group]
     groups = [p.layers for p in best.plans]
     return Program(layers, steps, serialise(steps, backend.lanes), groups, best.plans, best.local)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .bands import band_rows
 from .layers import Layer, Tensor
 from .matrix import matrix_steps, matrix_tile
 from .plan import SUMMING, Plan, WeightUse, channel_slices, group_tensors
@@ -202,18 +203,34 @@ class StepBuilder:
             full = self.regions[layer.output]
             slices = use.slices if use and self.part is None else [full.c]
             done = full.c[0]
+            first = layer is self.plan.layers[0]
+            bands = band_rows(full.h, full.shape[3], self.plan.bands if first else 1)
             for oc in slices:
-                ins = [self.input(layer, x) for x in layer.inputs]
-                piece, buffer = self.weights(layer, oc, (0, layer.inputs[0].shape[1]), use)
-                region = Region(full.n, oc, full.h, full.w)
-                self.finish(
-                    Compute(layer.kind, layer, self.output(layer), region, ins, piece, buffer)
-                )
+                for rows in bands:
+                    if len(bands) > 1:
+                        ins = [self.band(layer, rows)]
+                    else:
+                        ins = [self.input(layer, x) for x in layer.inputs]
+                    if rows is bands[0]:
+                        piece, buffer = self.weights(layer, oc, (0, layer.inputs[0].shape[1]), use)
+                    region = Region(full.n, oc, rows, full.w)
+                    self.finish(
+                        Compute(layer.kind, layer, self.output(layer), region, ins, piece, buffer)
+                    )
                 if len(slices) > 1 and layer.output in self.sinks and oc != slices[-1]:
                     done = self.store_part(layer.output, (done, oc[1]))
         if layer.output in self.sinks:
             full = self.own_part(layer.output)
             self.store(self.tiles[layer.output], replace(full, c=(max(done, full.c[0]), full.c[1])))
+
+    def band(self, layer: Layer, rows: Interval) -> tuple[Tile, Region]:
+        """A tile of the input of the first layer for some rows of its result (bands.py)."""
+        (x,) = layer.inputs
+        whole = self.regions[x]
+        tile = self.new_tile(x, replace(whole, h=needed_of(layer, x, rows, 0)))
+        tile.buffer.loaded = True
+        self.waiting.append(Load(tile.buffer, tile=tile))
+        return tile, tile.region
 
     def store_part(self, t: Tensor, channels: Interval) -> int:
         """Store channels that are computed while others are not, if that is worth a command; the

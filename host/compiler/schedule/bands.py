@@ -1,0 +1,59 @@
+"""The first layer of a program begins before all of its input has arrived.
+
+Later groups load their input while the one before computes; the first has nothing to hide it
+behind. Computed in bands of rows, each on a tile of its own, only the first band waits. Tiles of
+the whole group would do the same, at the price of halo rows and of constants loaded again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import gcd
+
+from .plan import Plan, group_tensors
+from .program import Backend
+from .regions import Interval
+
+Score = Callable[[list[Plan]], float]
+COUNTS = (2, 3, 4, 6)  # bands that are tried
+WORTH = 0.003  # share of the whole time that loading the input takes at least
+ALIGNMENT = 16  # bytes to which results are aligned
+
+
+def first_in_bands(plans: list[Plan], backend: Backend, score: Score) -> list[Plan]:
+    """The plans with the first layer in bands where that pays. score: cost of all of them."""
+    k = next((i for i, p in enumerate(plans) if not p.is_nothing), None)
+    if k is None or not can_be_cut(plans[k]):
+        return plans
+    x = plans[k].layers[0].inputs[0]
+    best, least = plans, score(plans)
+    if backend.transfer_cycles(x.shape, x, False) < WORTH * least:
+        return plans
+    for count in COUNTS:
+        tried = [*plans[:k], replace(plans[k], bands=count), *plans[k + 1 :]]
+        if (cost := score(tried)) < least:
+            best, least = tried, cost
+    return best
+
+
+def can_be_cut(plan: Plan) -> bool:
+    """One tile, whose first layer reads one tensor from DDR that no other layer of the group
+    reads, with all of its constants at once."""
+    first, use = plan.layers[0], plan.weights.get(plan.layers[0])
+    sources = group_tensors(plan.layers)[0]
+    return (
+        plan.tiles == (1, 1, 1)
+        and first.kind in ("conv", "depthwise", "maxpool", "avgpool")
+        and not (plan.channels or plan.ic_slices or plan.sums >= 0)
+        and (use is None or len(use.slices) == 1)
+        and first.inputs[0] in sources
+        and sum(x is first.inputs[0] for layer in plan.layers for x in layer.inputs) == 1
+    )
+
+
+def band_rows(rows: Interval, width: int, count: int) -> list[Interval]:
+    """Rows cut into at most `count` bands that begin at multiples of ALIGNMENT bytes."""
+    unit = ALIGNMENT // gcd(ALIGNMENT, width)
+    length = -(-(rows[1] - rows[0]) // (count * unit)) * unit
+    return [(a, min(a + length, rows[1])) for a in range(rows[0], rows[1], length)]
