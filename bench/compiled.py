@@ -33,7 +33,7 @@ from tpuforge.compiler.chip import CHIPS, chip_named
 from tpuforge.compiler.emit.cv18xx import compile_graph
 from tpuforge.compiler.format import cvimodel
 from tpuforge.compiler.ir import Graph
-from tpuforge.compiler.tpu.arith import significant_16
+from tpuforge.compiler.tpu.arith import significant
 
 HEAD = (
     "file                            ms   vendor  faster |    TIU  TDMA  bounds: TIU  DDR  near |"
@@ -58,7 +58,7 @@ def compare(
             _, graph, _ = quantised(name, chip, zoo, table, quant_input=True)
         for op in graph.ops if ours[1] and not theirs[1] else []:
             if isinstance(op, tpu.Dequantize):
-                op.attrs |= {"engine": "tpu", "scale": significant_16(op.scale)}
+                op.attrs |= {"engine": "tpu", "scale": significant(op.scale, 16)}
         model, seconds = compiled(graph, chip, opt)
         result["same_work"] = figures(model, vendor) | {"compile_cpu_s": seconds}
     else:

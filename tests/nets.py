@@ -48,7 +48,7 @@ class Net:
     def input(self, *shape: int, dtype: str = "i8") -> Value:
         return self.graph.add(Input, [], self.name("in"), types=[TensorType(shape, dtype)])
 
-    def quantize(self, x: Value, inv_scale: float = 40.7) -> Value:
+    def quantize(self, x: Value, inv_scale: float = 40.75) -> Value:
         engine = "cpu" if self.chip.has_cpu_routines else "tpu"
         types = [TensorType(x.shape, "i8")]
         return self.graph.add(

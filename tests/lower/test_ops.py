@@ -397,9 +397,11 @@ def test_inputs_and_outputs() -> None:
         assert [v.name for v in g.values()] == ["x", "x_si8", "c", "c_f32"]
         assert ops(g, "Quantize")[0].engine == engine and g.inputs[0].type.dtype == "f32"
         quantize = ops(g, "Quantize")[0]
-        assert quantize.results[0].type.scale == table["x"].threshold / 127
-        assert quantize.inv_scale == pytest.approx(127 / table["x"].threshold, rel=1e-12)
-    # the product with the scale of an output is exact on the TPU
+        scale = quantize.results[0].type.scale
+        assert quantize.inv_scale == pytest.approx(1 / scale, rel=1e-12)
+        assert scale == pytest.approx(table["x"].threshold / 127, rel=engine == "tpu" and 2.0**-8)
+    # the products with the factor of an input and the scale of an output are exact on the TPU
+    assert np.float32(quantize.inv_scale).view(np.uint32) & 0xFFFF == 0
     (dequantize,) = ops(g, "Dequantize")
     assert np.float32(dequantize.scale).view(np.uint32) & 0xFF == 0
     assert dequantize.scale == pytest.approx(table["c"].threshold / 127, rel=2.0**-16)

@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from tpuforge.compiler.chip import Chip
 from tpuforge.compiler.emit.cv18xx.operand import operand
+from tpuforge.compiler.emit.cv18xx.quantize import is_quantised
 from tpuforge.compiler.schedule.ddr import allocate
 from tpuforge.compiler.schedule.layers import Tensor
 from tpuforge.compiler.schedule.program import (
@@ -74,7 +75,7 @@ class Replay:
         assert mine.all(), f"{who} reads {b.name}, of which {(~mine).sum()} bytes are not there"
 
     def span(self, tile: Tile, region: Region) -> tuple[int, int]:
-        if tile.width:
+        if tile.width or is_quantised(tile.tensor):
             assert region == tile.region
             return tile.addr, tile.addr + region.shape[0] * tile.groups * tile.plane
         return operand(tile, region, self.chip).span

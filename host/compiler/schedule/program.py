@@ -239,7 +239,11 @@ class Backend(Protocol):
     lanes: int
     max_dim: int  # most channels, rows or columns of an operand of a computation
 
-    def plane_bytes(self, h: int, w: int, itemsize: int = 1) -> int: ...
+    def plane_bytes(self, h: int, w: int) -> int:
+        """A channel of 8-bit elements."""
+
+    def tile_planes(self, tensor: Tensor, c: int, h: int, w: int) -> tuple[int, int]:
+        """(planes, bytes of one) of an image of a tile: usually a plane per `lanes` channels."""
 
     def weight_bytes(self, layer: Layer, oc: int, ic: int, last: bool = True) -> int:
         """Bytes per lane of the constants of `oc` output and `ic` input channels; 0: the layer has
@@ -250,8 +254,6 @@ class Backend(Protocol):
 
     def temp_bytes(self, layer: Layer, shape: tuple[int, int, int, int]) -> int:
         """Bytes that a computation needs behind its output tile of that shape while it runs."""
-
-    def local_itemsize(self, tensor: Tensor) -> int: ...
 
     def compute_cycles(
         self, kind: str, layer: Layer, out: tuple[int, int, int, int], ic: int, partial: bool

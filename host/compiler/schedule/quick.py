@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate
+from math import prod
 from operator import add
 
 from .cost import BYTES_WEIGHT
@@ -75,7 +76,6 @@ class Quick:
             backend.weight_bytes(layer, layer.output.shape[1], layer.inputs[0].shape[1])
             for layer in layers
         ]
-        self.itemsize = [backend.local_itemsize(t) for t in self.tensors]
         self.whole = {self.ins[k][0] for k, layer in enumerate(layers) if layer.kind == "conv"}
         self.axis_cache: dict[tuple[int, int], list[int]] = {}
         self.tile_cache: dict[tuple, _Tile | None] = {}
@@ -123,8 +123,7 @@ class Quick:
         if max(max(s[1:]) for s in shapes) > b.max_dim:
             return Glance(1 << 60, 0.0)
         sizes = [
-            n * -(-s[1] // b.lanes) * b.plane_bytes(s[2], s[3], self.itemsize[i])
-            for i, s in enumerate(shapes)
+            n * prod(b.tile_planes(t, *s[1:])) for t, s in zip(self.tensors, shapes, strict=True)
         ]
         peak, tiu, weights, first = 0, 0.0, 0.0, 0
         total = self.outs[k]
@@ -208,7 +207,7 @@ class Quick:
         for i, t in enumerate(self.tensors):
             c = t.shape[1] if not part or i in self.whole else part
             shapes.append((n, c, rows[i], cols[i]))
-            size = n * -(-c // b.lanes) * b.plane_bytes(rows[i], cols[i], self.itemsize[i])
+            size = n * prod(b.tile_planes(t, c, rows[i], cols[i]))
             sizes.append(0 if i in self.placed else size)
             change[self.first[i]] += sizes[i]
             change[self.last[i] + 1] -= sizes[i]

@@ -92,10 +92,9 @@ class StepBuilder:
     def new_tile(self, tensor: Tensor, region: Region, name: str = "", planes: int = 1) -> Tile:
         b = self.backend
         n, c, h, w = region.shape
-        itemsize = b.local_itemsize(tensor)
-        plane, groups = b.plane_bytes(h, w, itemsize), -(-c // b.lanes)
+        groups, plane = b.tile_planes(tensor, c, h, w)
         buffer = Buffer(name or tensor.name, n * groups * plane * planes, self.now, self.now)
-        return Tile(tensor, region, buffer, 0, plane, groups, itemsize)
+        return Tile(tensor, region, buffer, 0, plane, groups, tensor.itemsize)
 
     def load_tile(self, tensor: Tensor) -> Tile:
         """The tile of a tensor that comes from DDR; it is loaded for the next step unless it is
@@ -318,7 +317,7 @@ class StepBuilder:
         """Copy this tile of x to the channels of the concat from `offset` on."""
         b, full = self.backend, self.regions[layer.output]
         n, _, h, w = full.shape
-        groups = max(1, b.local_bytes // 3 // (n * b.plane_bytes(h, w, x.itemsize)))
+        groups = max(1, b.local_bytes // 3 // (n * b.tile_planes(x, 1, h, w)[1]))
         for c0, c1 in channel_slices(x.shape[1], b.lanes, -(-x.shape[1] // (groups * b.lanes))):
             tile = self.new_tile(x, Region(full.n, (c0, c1), full.h, full.w), f"{x.name}.moved")
             tile.buffer.loaded = True

@@ -11,7 +11,7 @@ from ...errors import UnsupportedError
 from ...isa.cv18xx import cost
 from ...schedule.layers import Layer, Tensor, Window
 from .dequantize import dequantize_cycles, dequantize_temp
-from .quantize import quantize_cycles, quantize_temp
+from .quantize import float_parts, float_planes, is_quantised, quantize_cycles, quantize_temp
 from .softmax import softmax_temp
 from .spread import row_bytes, spread
 from .weights import blob_bytes, padded_inputs
@@ -34,13 +34,16 @@ class Cv18xxBackend:
         self.transfer_cached = lru_cache(maxsize=None)(self._transfer)
 
     # ---- sizes
-    def plane_bytes(self, h: int, w: int, itemsize: int = 1) -> int:
-        """One channel of a tile: its plane rounded up to 16 bytes (section 4.1)."""
-        return align16(h * w * itemsize)
+    def plane_bytes(self, h: int, w: int) -> int:
+        """One channel of bytes: its plane rounded up to 16 bytes (section 4.1)."""
+        return align16(h * w)
 
-    def local_itemsize(self, tensor: Tensor) -> int:
-        """Elements are as long in local memory as in DDR."""
-        return tensor.itemsize
+    def tile_planes(self, tensor: Tensor, c: int, h: int, w: int) -> tuple[int, int]:
+        """A plane per group of channels; floats that are quantised are dealt out to the lanes
+        (quantize.py)."""
+        if tensor.itemsize == 4 and is_quantised(tensor):
+            return float_planes((1, c, h, w), tensor.shape[3], self.lanes)
+        return -(-c // self.lanes), align16(h * w * tensor.itemsize)
 
     def weight_bytes(self, layer: Layer, oc: int, ic: int, last: bool = True) -> int:
         return blob_bytes(layer, oc, ic, self.chip, last)
@@ -142,6 +145,9 @@ class Cv18xxBackend:
     def transfer_cycles(
         self, shape: tuple[int, int, int, int], tensor: Tensor, store: bool
     ) -> float:
+        if tensor.itemsize == 4 and is_quantised(tensor):  # the other parts come later
+            first, end = float_parts(shape, tensor.shape[3], self.lanes)[0].h
+            shape = *shape[:2], end - first, shape[3]
         return self.transfer_cached(
             shape, tensor.root.shape[1] == shape[1], tensor.shape[2:], tensor.itemsize, store
         )

@@ -37,15 +37,15 @@ class Emitter:
         self.late: list[Callable[[], None]] = []
 
     def compute(self, c: Compute) -> None:
-        """The commands of a computation. Quantize issues the late loads between its own."""
+        """The commands of a computation. Quantize issues the late transfers between its own."""
         if c.kind != "quantize":
-            self.load_late(len(self.late))
+            self.late_transfers(len(self.late))
         KINDS[c.kind](self, c)
 
-    def load_late(self, count: int) -> None:
-        """Issue the next `count` loads that were put off."""
-        for load in self.late[:count]:
-            load()
+    def late_transfers(self, count: int) -> None:
+        """Issue the next `count` loads or stores that were put off."""
+        for transfer in self.late[:count]:
+            transfer()
         del self.late[:count]
 
     # ---- helpers

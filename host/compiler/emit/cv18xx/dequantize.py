@@ -79,7 +79,7 @@ def dequantize(e: Emitter, c: Compute) -> None:
     for i in range(n):
         q = _rows(x, i, (0, x.strides[1], width, 1), both.shape)
         e.tdma.copy(IN_LOCAL, q, both, both.shape, src_fmt=1, dst_fmt=2, int8_sign=1)
-        e.tiu.matrix_bf16_to_fp32(left, both, product)
+        e.tiu.matrix_bf16(left, both, product, fp32=True)
         for k, half in ((2, product.offset), (0, product.offset + plane)):
             place = _rows(out, i, (plane, out.strides[1], 4, 1), (1, channels, width, 2), k)
             source = Operand(

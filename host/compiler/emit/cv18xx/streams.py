@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 from ...chip import Chip, align16
@@ -22,7 +23,7 @@ from .commands import CommandList
 from .compute import Emitter
 from .operand import Operand
 from .tdma import LOAD, STORE, Global
-from .transfer import Places, load_tile, load_weights, store
+from .transfer import Places, load_tile, load_weights, store, store_pieces
 from .weights import Segment
 
 Action = Load | Compute | Store
@@ -104,20 +105,40 @@ def _emit(
     commands = CommandList(chip)
     e, ends = Emitter(commands), []
     _copy(e, LOAD, first, saved)
-    for action in actions:
+    for i, action in enumerate(actions):
         if isinstance(action, Compute):
             commands.layer = action.layer.index & 0xFFFF
             e.compute(action)
         elif isinstance(action, Store):
-            store(e, action, places)
+            store_or_put_off(e, actions, i, places)
         elif action.weights is not None:
             load_weights(e, action, offsets[weights_key(action)])
         else:
             load_tile(e, action, places)
         ends.append((commands.engines["tiu"].id, commands.engines["tdma"].id + len(e.late)))
-    e.load_late(len(e.late))
+    e.late_transfers(len(e.late))
     _copy(e, STORE, last, saved)
     return commands, ends
+
+
+def store_or_put_off(e: Emitter, actions: Sequence[Action], i: int, places: Places) -> None:
+    """A store; if a Quantize follows at once that leaves its bytes alone, piece by piece between
+    the commands of that."""
+    action = actions[i]
+    following = next((a for a in actions[i + 1 :] if not isinstance(a, Store)), None)
+    assert isinstance(action, Store)
+    mine = action.tile.buffer
+    if (
+        isinstance(following, Compute)
+        and following.kind == "quantize"
+        and all(
+            mine.addr + mine.size <= b.addr or b.addr + b.size + b.temp <= mine.addr
+            for b in _buffers(following)
+        )
+    ):
+        e.late += [partial(store, e, piece, places) for piece in store_pieces(action, e.chip)]
+    else:
+        store(e, action, places)
 
 
 def _stream(commands: CommandList, actions: Sequence[Action]) -> Stream:

@@ -319,11 +319,11 @@ class Tiu:
         }
         self.commands.tiu(f, [left.span, blob], [(out.offset, out_end)])
 
-    def matrix_bf16_to_fp32(self, left: Operand, right: Operand, out: Operand) -> None:
-        """left * right in bf16, the fp32 sums as two planes of 16 bits, high halves first (sections
-        4, 5.11, 6).
+    def matrix_bf16(self, left: Operand, right: Operand, out: Operand, fp32: bool = False) -> None:
+        """left * right in bf16 (sections 4, 5.11, 6). left: (rows, 1, 1, K); out: (rows, c, 1, w).
 
-        left: (rows, 1, 1, K); out: (rows, c, 1, w), its two planes rows * n stride apart."""
+        fp32: the sums as they are, two planes of 16 bits, high halves first, rows * n stride
+        apart."""
         f = (
             common_fields()
             | BF16_FIELDS
@@ -345,8 +345,8 @@ class Tiu:
             "tsk_eu_typ": 0,
             "tsk_opd_num": 2,
             "opt_opd2_seg": 0,
-            "ps32_md": 2,
-            "res0_b_str": out.shape[0] * out.strides[0],
+            "ps32_md": 2 if fp32 else 0,
+            "res0_b_str": out.shape[0] * out.strides[0] if fp32 else 0,
             "res0_addr": out.offset,
             "opd0_addr": left.offset,
             "opd1_addr": right.offset,

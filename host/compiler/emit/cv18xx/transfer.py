@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
+from ...chip import Chip
 from ...schedule.layers import Tensor
 from ...schedule.program import Load, Region, Store, Tile
 from .compute import Emitter
 from .matrix import blocks, right_operand, rows_operand
 from .operand import Operand, operand
-from .quantize import FloatPart, float_operand, tile_parts
+from .quantize import FloatPart, float_operand, is_quantised, tile_parts
 from .tdma import IN_LOCAL, LOAD, STORE, Global
 from .weights import TABLE_KINDS, Segment
 
 WEIGHT_BASE = 1
+PIECE_CYCLES = 400  # of a store that is cut
 
 
 class Places:
@@ -46,7 +49,7 @@ def load_tile(e: Emitter, load: Load, places: Places) -> None:
             source = places.of(tile.tensor, region)
             e.tdma.load_matrix(source, block, source.strides[0], region.shape[1])
         return
-    if any(layer.kind == "quantize" for layer in tile.tensor.consumers):
+    if is_quantised(tile.tensor):
         load_floats(e, tile, places)
         return
     source, dest = places.of(tile.tensor, load.part), operand(tile, load.part, e.chip)
@@ -59,7 +62,7 @@ def load_floats(e: Emitter, tile: Tile, places: Places) -> None:
     the first are put off until the next computation, so that its commands come between them if it
     is the quantisation."""
     r = tile.region
-    e.load_late(len(e.late))
+    e.late_transfers(len(e.late))
 
     def load(part: FloatPart) -> None:
         h = r.h[0] + part.h[0], r.h[0] + part.h[1]
@@ -131,3 +134,16 @@ def store(e: Emitter, s: Store, places: Places) -> None:
     dest, source = places.of(s.tensor, s.region), operand(s.tile, s.region, e.chip)
     shape = merge_rows(dest, source, s.region.shape)
     e.tdma.copy(STORE, source, dest, shape)
+
+
+def store_pieces(s: Store, chip: Chip) -> list[Store]:
+    """A store in parts of its channels, some hundred cycles each."""
+    _, c, h, w = s.region.shape
+    if s.tile.width:
+        return [s]
+    count = max(1, int(c * h * w * s.tensor.itemsize / chip.ddr_bytes_per_cycle / PIECE_CYCLES))
+    size = -(-c // (count * chip.lanes)) * chip.lanes
+    return [
+        replace(s, region=replace(s.region, c=(a, min(a + size, s.region.c[1]))))
+        for a in range(*s.region.c, size)
+    ]

@@ -34,7 +34,7 @@ from .softmax import SOFTMAX_BYTES, softmax_tables
 from .spread import row_bytes
 
 TABLE_KINDS = ("softmax",)  # constants are tables, the same in every lane
-#: kinds whose constants are a row of bf16 factors in lane 0
+#: kinds whose constants are a row of bf16 factors in every lane
 FACTORS = {"quantize": quantize_factors, "dequantize": dequantize_factors}
 
 
@@ -223,7 +223,7 @@ def segments(piece: WeightSlice, chip: Chip, by_channel: bool) -> list[tuple[Seg
         return [(Segment(0, 1, SOFTMAX_BYTES, SOFTMAX_BYTES), softmax_tables(piece.layer))]
     if piece.layer.kind in FACTORS:
         factors = FACTORS[piece.layer.kind](piece.layer)
-        return [(Segment(0, 1, len(factors), len(factors)), factors)]
+        return [(Segment(0, lanes, len(factors), len(factors)), lanes * factors)]
     if piece.layer.kind == "fc":
         rows = _matrix(piece)
         count, columns = rows.shape

@@ -39,7 +39,8 @@ def lower(
 ) -> Graph:
     """See tpuforge.compiler.lower.lower."""
     _only_int8(quantize_table)
-    ctx = Context(graph, chip, unify(graph, table))
+    on_tpu = not (quant_input or chip.has_cpu_routines)
+    ctx = Context(graph, chip, unify(graph, table, on_tpu))
     lower_inputs(ctx, quant_input)
     problems = []
     for op in graph.ops:

@@ -1,8 +1,8 @@
 """Graph inputs and outputs (hw/cv18xx-quant.md section 3).
 
 in    f32 -> i8: Quantize, inv_scale = f32(127 / threshold); the CPU routine where the runtime of
-          the chip has one, else a recipe on the TPU. With quant_input the graph input is
-          int8 and nothing is converted.
+          the chip has one, else a recipe on the TPU, for which inv_scale has 8 significant bits
+          (thresholds.py). With quant_input the graph input is int8 and nothing is converted.
 out   i8 -> f32: q * f32(threshold / 127), exact; by the CPU where the runtime of the chip can. On
           the TPU the scale has 16 significant bits (it differs by 7.6e-6 at most), so that every
           product is exact. With quant_output the graph output is int8.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ... import tpu
 from ...ir import TensorType
-from ...tpu.arith import significant_16
+from ...tpu.arith import significant
 from .context import Context, shape4
 
 
@@ -26,9 +26,8 @@ def lower_inputs(ctx: Context, quant_input: bool) -> None:
         x = ctx.graph.add(tpu.Input, [], v.name, types=[type], **known)
         if not quant_input:
             engine = "cpu" if ctx.chip.has_cpu_routines else "tpu"
-            x = ctx.add(
-                tpu.Quantize, [x], f"{v.name}_si8", scale, inv_scale=1.0 / scale, engine=engine
-            )
+            factor = 1.0 / scale if engine == "cpu" else significant(1.0 / scale, 8)
+            x = ctx.add(tpu.Quantize, [x], f"{v.name}_si8", scale, inv_scale=factor, engine=engine)
         ctx.values[v] = x
 
 
@@ -41,6 +40,6 @@ def lower_outputs(ctx: Context, quant_output: bool) -> None:
             known = next((r for r in ctx.graph.values() if r.name == name), None)
             engine = "cpu" if ctx.chip.has_cpu_routines else "tpu"
             assert y.type.scale is not None
-            scale = y.type.scale if engine == "cpu" else significant_16(y.type.scale)
+            scale = y.type.scale if engine == "cpu" else significant(y.type.scale, 16)
             y = known or ctx.graph.add(tpu.Dequantize, [y], name, scale=scale, engine=engine)
         ctx.graph.outputs.append(y)
