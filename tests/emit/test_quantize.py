@@ -10,8 +10,10 @@ import pytest
 from nets import Net
 from tpuforge.compiler.chip import CHIPS, chip_named
 from tpuforge.compiler.emit.cv18xx.quantize import align16, float_parts, float_planes
+from tpuforge.compiler.emit.cv18xx.tdma import IN_LOCAL, STORE
 from tpuforge.compiler.errors import InternalError
 from tpuforge.compiler.ir import Graph, TensorType
+from tpuforge.compiler.isa import parse_stream
 from tpuforge.compiler.tpu import arith, interpreter
 from tpuforge.compiler.tpu.boundary import Quantize
 from voices import check, compiled, difference, local_memory, simulate
@@ -165,3 +167,13 @@ def test_in_several_streams(limit: int) -> None:
     y = net.conv(net.relu(net.quantize(x)), 4)
     result = check(net.done(a, y), chip_named("cv180x"), simulate, max_commands=limit)
     assert len(result.streams) > 1
+
+
+def test_stores_between_the_commands() -> None:
+    """What the tile before leaves to be stored does not hold up the conversions."""
+    net = Net(chip_named("cv180x"), "stores")
+    y = net.relu(net.conv(net.quantize(net.input(1, 3, 64, 224, dtype="f32")), 16))
+    (stream,) = check(net.done(y), chip_named("cv180x"), simulate).streams
+    ways = [c.fields["trans_dir"] for c in parse_stream("cv180x", stream) if c.engine == "tdma"]
+    stores = [k for k, way in enumerate(ways) if way == STORE]
+    assert sum(ways[k - 1] == ways[k + 1] == IN_LOCAL for k in stores[:-1]) > 4
