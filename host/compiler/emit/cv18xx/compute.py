@@ -19,6 +19,7 @@ from ...schedule.regions import Interval, needed, reach
 from ...schedule.regions import pads as interval_pads
 from .commands import CommandList
 from .dequantize import dequantize
+from .fields import Geometry
 from .matrix import right_operand, rows_operand
 from .operand import Operand, operand
 from .quantize import quantize
@@ -76,27 +77,21 @@ class Emitter:
     def pieces(
         self, c: Compute, part: Region | None = None
     ) -> Iterator[tuple[Operand, Operand, Geometry]]:
-        """(result, input, pads and strides) of the instructions that compute the output region (or
-        a part of it)."""
-        part = part or c.out_region
+        """(result, input, window) of the instructions that compute the output region (or a part of
+        it)."""
+        part, window = part or c.out_region, c.layer.window
         tile, region = c.ins[0]
         for rows in axis_pieces(c.layer, part.h, 0):
             for cols in axis_pieces(c.layer, part.w, 1):
                 source = Region(part.n, region.c, rows.source, cols.source)
                 geometry = Geometry(
-                    (rows.pads[0], cols.pads[0], rows.pads[1], cols.pads[1]),
+                    window.kernel,
                     (rows.stride, cols.stride),
+                    (rows.pads[0], cols.pads[0], rows.pads[1], cols.pads[1]),
+                    window.dilations,
                 )
                 out = Region(part.n, part.c, rows.out, cols.out)
                 yield operand(c.out, out, self.chip), operand(tile, source, self.chip), geometry
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """pads (t, l, b, r) and strides (y, x) of a window instruction."""
-
-    pads: tuple[int, int, int, int]
-    strides: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -146,14 +141,11 @@ def conv(e: Emitter, c: Compute) -> None:
         e.tiu.conv(
             x,
             out,
+            g,
             channels=padded_inputs(x.shape[1], e.chip),
             weights=weights,
             params=params,
             with_bias=parameter_bytes(layer) == 9,
-            kernel=layer.window.kernel,
-            strides=g.strides,
-            pads=g.pads,
-            dilations=layer.window.dilations,
             relu=layer.op.attrs["do_relu"],
             partial=c.partial,
             out_end=end,
@@ -194,14 +186,11 @@ def depthwise(e: Emitter, c: Compute) -> None:
         e.tiu.depthwise(
             x,
             out,
+            g,
             weights=weights,
             constant=0,
             params=params,
             with_bias=parameter_bytes(layer) == 9,
-            kernel=layer.window.kernel,
-            strides=g.strides,
-            pads=g.pads,
-            dilations=layer.window.dilations,
             relu=layer.op.attrs["do_relu"],
             blob=(base, base + c.weights.size),
         )
@@ -211,9 +200,7 @@ def max_pool(e: Emitter, c: Compute) -> None:
     """One maximum pooling; a fill value of 0 instead of -128 is the relu (tiu page 5.7)."""
     fill = 0 if c.layer.op.attrs["do_relu"] else 0x80 if e.chip.generation == "A" else 0xFF80
     for out, x, g in e.pieces(c):
-        e.tiu.max_pool(
-            x, out, kernel=c.layer.window.kernel, strides=g.strides, pads=g.pads, fill=fill
-        )
+        e.tiu.max_pool(x, out, g, fill=fill)
 
 
 def avg_pool(e: Emitter, c: Compute) -> None:
@@ -224,8 +211,7 @@ def avg_pool(e: Emitter, c: Compute) -> None:
     if not a["multipliers"]:
         for out, x, g in e.pieces(c):
             e.tiu.average_pool(
-                x, out, kernel=layer.window.kernel, strides=g.strides, pads=g.pads,
-                factor=a["factor"], shift=a["shifts"][0],
+                x, out, g, factor=a["factor"], shift=a["shifts"][0],
             )  # fmt: skip
         return
     base = e.blob(c)
@@ -236,14 +222,11 @@ def avg_pool(e: Emitter, c: Compute) -> None:
             e.tiu.depthwise(
                 x,
                 out,
+                g,
                 weights=None,
                 constant=a["factor"],
                 params=base + a["counts"].index(count) * run,
                 with_bias=False,
-                kernel=layer.window.kernel,
-                strides=g.strides,
-                pads=g.pads,
-                dilations=(1, 1),
                 relu=a["do_relu"],
                 blob=(base, base + c.weights.size),
             )
@@ -315,14 +298,11 @@ def prelu(e: Emitter, c: Compute) -> None:
     e.tiu.depthwise(
         t,
         out,
+        Geometry(),
         weights=weights,
         constant=0,
         params=params,
         with_bias=False,
-        kernel=(1, 1),
-        strides=(1, 1),
-        pads=(0, 0, 0, 0),
-        dilations=(1, 1),
         relu=False,
         blob=(base, base + c.weights.size),
     )

@@ -3,70 +3,23 @@ recipes."""
 
 from __future__ import annotations
 
-from ...chip import Chip
 from ...errors import InternalError
 from .commands import CommandList, Range
+from .fields import (
+    BF16_FIELDS,
+    UNSIGNED,
+    Fields,
+    Geometry,
+    common_fields,
+    dilation_fields,
+    is_aligned,
+    shape_fields,
+    stride_fields,
+    window_fields,
+)
 from .operand import Operand
 
-Fields = dict[str, int]
-STRIDES = ("n", "c", "h", "w")
-UNSIGNED: Fields = {"opt_res0_sign": 0, "opt_opd0_sign": 0, "opt_opd1_sign": 0, "opt_shift_typ": 0}
-BF16_FIELDS: Fields = {"opd_typ": 1, **UNSIGNED, "opt_opd2_sign": 0}
-
-
-def shape_fields(name: str, shape: tuple[int, int, int, int]) -> Fields:
-    return {f"{name}_{d}": v for d, v in zip("nchw", shape, strict=True)}
-
-
-def stride_fields(name: str, op: Operand) -> Fields:
-    return {f"{name}_{d}_str": v for d, v in zip(STRIDES, op.strides, strict=True)} | {
-        f"short_{name}_str": 3
-    }
-
-
-def is_aligned(op: Operand, chip: Chip) -> bool:
-    """The strides are those of stride code 0 (packed rows, planes aligned to 16, section 2.1)."""
-    n, c, h, w = op.shape
-    e = op.strides[3]
-    plane = -(-h * w * e // 16) * 16
-    groups = -(-(op.lane + c) // chip.lanes)
-    dense = (op.strides[2] == w * e or h == 1) and (op.strides[1] == plane or groups == 1)
-    return dense and (op.strides[0] == plane * groups or n == 1)
-
-
-def window_fields(
-    chip: Chip, pads: tuple[int, int, int, int], strides: tuple[int, int], fill: int = 0
-) -> Fields:
-    """Pads (t, l, b, r), window strides (y, x), fill byte (section 5.6)."""
-    value = fill & 0xFF if chip.generation == "A" else fill & 0xFFFF
-    return {
-        "conv_opd0_up_pad": pads[0],
-        "conv_opd0_lf_pad": pads[1],
-        "conv_opd0_dn_pad": pads[2],
-        "conv_opd0_rt_pad": pads[3],
-        "conv_op_y_str": strides[0],
-        "conv_op_x_str": strides[1],
-        "opd0_ins_val": value,
-    }
-
-
-def common_fields() -> Fields:
-    """8-bit signed operands and result, arithmetic shift 0 with rounding, no relu."""
-    return {
-        "opt_res_shift": 0,
-        "opt_left_shift": 0,
-        "opt_shift_typ": 1,
-        "opt_rshift_typ": 1,
-        "opt_relu_typ": 0,
-        "opt_res0_sign": 1,
-        "opt_opd0_sign": 1,
-        "opt_opd1_sign": 1,
-        "opt_opd2_sign": 1,
-        "opt_res0_seg": 1,
-        "opt_opd0_seg": 1,
-        "opt_opd1_seg": 1,
-        "opt_opd2_seg": 1,
-    }
+MODES = {"only": 0, "first": 2, "middle": 3, "last": 1}  # ps32_md of partial sums (section 6)
 
 
 class Tiu:
@@ -80,15 +33,12 @@ class Tiu:
         self,
         x: Operand,
         out: Operand,
+        g: Geometry,
         *,
         channels: int,
         weights: int,
         params: int,
         with_bias: bool,
-        kernel: tuple[int, int],
-        strides: tuple[int, int],
-        pads: tuple[int, int, int, int],
-        dilations: tuple[int, int],
         relu: bool,
         partial: str,
         out_end: int,
@@ -103,15 +53,15 @@ class Tiu:
             | shape_fields("res0", out.shape)
             | shape_fields("opd0", (n, channels, h, w))
         )
-        f |= {"opd1_n": channels, "opd1_c": oc, "opd1_h": kernel[0], "opd1_w": kernel[1]}
+        f |= {"opd1_n": channels, "opd1_c": oc, "opd1_h": g.kernel[0], "opd1_w": g.kernel[1]}
         f |= shape_fields("opd2", (1, oc, 1, 1))
-        f |= window_fields(self.chip, pads, strides)
-        f |= {"conv_opd1_y_ins0": dilations[0] - 1, "conv_opd1_x_ins0": dilations[1] - 1}
+        f |= window_fields(self.chip, g)
+        f |= dilation_fields(g)
         if x.lane or out.lane or not is_aligned(x, self.chip):
             raise InternalError(
                 "a convolution needs a packed input and a result that begins at lane 0"
             )
-        mode = {"only": 0, "first": 2, "middle": 3, "last": 1}[partial]
+        mode = MODES[partial]
         final = mode < 2
         f |= {
             "tsk_typ": 0,
@@ -142,15 +92,12 @@ class Tiu:
         self,
         x: Operand,
         out: Operand,
+        g: Geometry,
         *,
         weights: int | None,
         constant: int,
         params: int,
         with_bias: bool,
-        kernel: tuple[int, int],
-        strides: tuple[int, int],
-        pads: tuple[int, int, int, int],
-        dilations: tuple[int, int],
         relu: bool,
         blob: Range,
     ) -> None:
@@ -158,13 +105,9 @@ class Tiu:
         5.8)."""
         c = out.shape[1]
         f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", x.shape)
-        f |= shape_fields("opd1", (1, c, *kernel)) | shape_fields("opd2", (1, c, 1, 1))
-        f |= (
-            window_fields(self.chip, pads, strides)
-            | stride_fields("res0", out)
-            | stride_fields("opd0", x)
-        )
-        f |= {"conv_opd1_y_ins0": dilations[0] - 1, "conv_opd1_x_ins0": dilations[1] - 1}
+        f |= shape_fields("opd1", (1, c, *g.kernel)) | shape_fields("opd2", (1, c, 1, 1))
+        f |= window_fields(self.chip, g) | stride_fields("res0", out) | stride_fields("opd0", x)
+        f |= dilation_fields(g)
         if is_aligned(x, self.chip) and is_aligned(out, self.chip):
             f |= {"short_res0_str": 0, "short_opd0_str": 0}
         f |= {
@@ -205,9 +148,7 @@ class Tiu:
             "opt_opd1_const": 1,
             "opd1_addr": factor,
         }
-        f |= shape_fields("opd2", (1, out.shape[1], 1, 1)) | window_fields(
-            self.chip, (0, 0, 0, 0), (1, 1)
-        )
+        f |= shape_fields("opd2", (1, out.shape[1], 1, 1)) | window_fields(self.chip, Geometry())
         f |= {
             "tsk_typ": 0,
             "tsk_eu_typ": 0,
@@ -223,49 +164,27 @@ class Tiu:
         }
         self.commands.tiu(f, [x.span], [out.span])
 
-    def max_pool(
-        self,
-        x: Operand,
-        out: Operand,
-        *,
-        kernel: tuple[int, int],
-        strides: tuple[int, int],
-        pads: tuple[int, int, int, int],
-        fill: int,
-    ) -> None:
+    def max_pool(self, x: Operand, out: Operand, g: Geometry, *, fill: int) -> None:
         """Maximum pooling; the fill value takes part in every window (section 5.7)."""
-        self._pool(x, out, kernel, strides, pads, fill, {"tsk_eu_typ": 0, "tsk_opd_num": 1})
+        self._pool(x, out, g, fill, {"tsk_eu_typ": 0, "tsk_opd_num": 1})
 
     def average_pool(
         self,
         x: Operand,
         out: Operand,
+        g: Geometry,
         *,
-        kernel: tuple[int, int],
-        strides: tuple[int, int],
-        pads: tuple[int, int, int, int],
         factor: int,
         shift: int,
     ) -> None:
         """sat8(R(factor * sum over the window, shift)), fill 0, factor 0..255 (section 5.7)."""
         more = {"tsk_eu_typ": 1, "tsk_opd_num": 2, "opt_res_shift": shift}
         more |= {"opt_opd1_const": 1, "opt_opd1_sign": 0, "opd1_addr": factor}
-        self._pool(x, out, kernel, strides, pads, 0, more)
+        self._pool(x, out, g, 0, more)
 
-    def _pool(
-        self,
-        x: Operand,
-        out: Operand,
-        kernel: tuple[int, int],
-        strides: tuple[int, int],
-        pads: tuple[int, int, int, int],
-        fill: int,
-        more: Fields,
-    ) -> None:
+    def _pool(self, x: Operand, out: Operand, g: Geometry, fill: int, more: Fields) -> None:
         f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", x.shape)
-        f |= {"opd1_h": kernel[0], "opd1_w": kernel[1]} | window_fields(
-            self.chip, pads, strides, fill
-        )
+        f |= {"opd1_h": g.kernel[0], "opd1_w": g.kernel[1]} | window_fields(self.chip, g, fill)
         f |= stride_fields("res0", out) | stride_fields("opd0", x)
         f |= {
             "tsk_typ": 1,
@@ -293,28 +212,15 @@ class Tiu:
         """sat8(relu(Q(left * right + bias, multiplier, shift))) (sections 5.11, 6). bias: address
         of four rows of bytes;
         last: valid columns in the last channel of left."""
-        mode = {"only": 0, "first": 2, "middle": 3, "last": 1}[partial]
+        mode = MODES[partial]
         final = mode < 2
-        f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", left.shape)
-        f |= {"opd1_n": right.shape[0], "opd1_c": right.shape[1], "opd1_h": 1, "opd1_w": last}
-        f |= shape_fields("opd2", (1, *out.shape[1:]))
-        f |= dict.fromkeys(
-            ("short_res0_str", "short_opd0_str", "short_opd1_str", "short_opd2_str"), 0
-        )
+        f = common_fields() | self._matrix(left, right, out, last, mode)
         f |= {
-            "tsk_typ": 2,
-            "tsk_eu_typ": 0,
             "tsk_opd_num": 3 if final and bias is not None else 2,
-            "opt_opd2_seg": 0,
             "opt_chl_quan": int(final),
             "quan_m": multiplier if final else 0,
             "opt_res_shift": shift if final else 0,
             "opt_relu_typ": int(relu and final),
-            "ps32_md": mode,
-            "res0_b_str": out.shape[0] * out.strides[0] if mode else 0,
-            "res0_addr": out.offset,
-            "opd0_addr": left.offset,
-            "opd1_addr": right.offset,
             "opd2_addr": bias or 0 if final else 0,
         }
         self.commands.tiu(f, [left.span, blob], [(out.offset, out_end)])
@@ -324,35 +230,28 @@ class Tiu:
 
         fp32: the sums as they are, two planes of 16 bits, high halves first, rows * n stride
         apart."""
-        f = (
-            common_fields()
-            | BF16_FIELDS
-            | shape_fields("res0", out.shape)
-            | shape_fields("opd0", left.shape)
-        )
-        f |= {
-            "opd1_n": right.shape[0],
-            "opd1_c": right.shape[1],
-            "opd1_h": 1,
-            "opd1_w": left.shape[3],
-        }
+        mode = MODES["first" if fp32 else "only"]
+        f = common_fields() | BF16_FIELDS | self._matrix(left, right, out, left.shape[3], mode)
+        self.commands.tiu(f, [left.span, right.span], [out.span])
+
+    def _matrix(self, left: Operand, right: Operand, out: Operand, last: int, mode: int) -> Fields:
+        """The fields of every matrix product; without bias."""
+        f = shape_fields("res0", out.shape) | shape_fields("opd0", left.shape)
+        f |= {"opd1_n": right.shape[0], "opd1_c": right.shape[1], "opd1_h": 1, "opd1_w": last}
         f |= shape_fields("opd2", (1, *out.shape[1:]))
-        f |= dict.fromkeys(
-            ("short_res0_str", "short_opd0_str", "short_opd1_str", "short_opd2_str"), 0
-        )
-        f |= {
+        f |= {f"short_{x}_str": 0 for x in ("res0", "opd0", "opd1", "opd2")}
+        return f | {
             "tsk_typ": 2,
             "tsk_eu_typ": 0,
             "tsk_opd_num": 2,
             "opt_opd2_seg": 0,
-            "ps32_md": 2 if fp32 else 0,
-            "res0_b_str": out.shape[0] * out.strides[0] if fp32 else 0,
+            "ps32_md": mode,
+            "res0_b_str": out.shape[0] * out.strides[0] if mode else 0,
             "res0_addr": out.offset,
             "opd0_addr": left.offset,
             "opd1_addr": right.offset,
             "opd2_addr": 0,
         }
-        self.commands.tiu(f, [left.span, right.span], [out.span])
 
     # ---- arithmetic
     def _arith(
@@ -463,55 +362,33 @@ class Tiu:
 
     def look_up(self, out: Operand, a: Operand, table: int) -> None:
         """out = table[a & 255], 8 bit; both tensors aligned (section 5.4)."""
-        lanes = self.chip.lanes
+        f = common_fields() | UNSIGNED | {"opt_opd2_sign": 0, "opt_opd2_seg": 0}
+        f |= {"tsk_eu_typ": 0 if self.chip.generation == "A" else 12}
+        self._look_up(out, a, table, f, (16, 16), 256)
+
+    def look_up_bf16(self, out: Operand, a: Operand, table: int) -> None:
+        """out = table[low byte of a], 2-byte elements; both tensors aligned (section 5.4)."""
+        f = common_fields() | {"tsk_eu_typ": 12, "opd_typ": 1, "opt_shift_typ": 0}
+        self._look_up(out, a, table, f, (32, 8), 512)
+
+    def _look_up(
+        self, out: Operand, a: Operand, table: int, f: Fields, rows: tuple[int, int], size: int
+    ) -> None:
         if out.lane or a.lane or not (is_aligned(out, self.chip) and is_aligned(a, self.chip)):
             raise InternalError("a look-up needs aligned tensors that begin at lane 0")
-        f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", a.shape)
-        f |= shape_fields("opd1", (1, lanes, 16, 16))
-        f |= dict.fromkeys(
-            (
-                "opt_res0_sign",
-                "opt_opd0_sign",
-                "opt_opd1_sign",
-                "opt_opd2_sign",
-                "opt_shift_typ",
-                "opt_opd2_seg",
-            ),
-            0,
-        )
+        f |= shape_fields("res0", out.shape) | shape_fields("opd0", a.shape)
+        f |= shape_fields("opd1", (1, self.chip.lanes, *rows))
+        f |= {f"short_{x}_str": 0 for x in ("res0", "opd0", "opd1")}
         f |= {
             "tsk_typ": 3,
             "tsk_opd_num": 2,
             "res0_addr": out.address(self.chip),
             "opd0_addr": a.address(self.chip),
             "opd1_addr": table,
-            **dict.fromkeys(("short_res0_str", "short_opd0_str", "short_opd1_str"), 0),
-        }
-        f |= (
-            {"tens_lookup": 1, "tsk_eu_typ": 0}
-            if self.chip.generation == "A"
-            else {"tsk_eu_typ": 12}
-        )
-        self.commands.tiu(f, [a.span, (table, table + 256)], [out.span])
-
-    def look_up_bf16(self, out: Operand, a: Operand, table: int) -> None:
-        """out = table[low byte of a], 2-byte elements; both tensors aligned (section 5.4)."""
-        if out.lane or a.lane or not (is_aligned(out, self.chip) and is_aligned(a, self.chip)):
-            raise InternalError("a look-up needs aligned tensors that begin at lane 0")
-        f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", a.shape)
-        f |= shape_fields("opd1", (1, self.chip.lanes, 32, 8)) | {"opd_typ": 1, "opt_shift_typ": 0}
-        f |= {
-            "tsk_typ": 3,
-            "tsk_eu_typ": 12,
-            "tsk_opd_num": 2,
-            "res0_addr": out.offset,
-            "opd0_addr": a.offset,
-            "opd1_addr": table,
-            **dict.fromkeys(("short_res0_str", "short_opd0_str", "short_opd1_str"), 0),
         }
         if self.chip.generation == "A":
             f["tens_lookup"] = 1
-        self.commands.tiu(f, [a.span, (table, table + 512)], [out.span])
+        self.commands.tiu(f, [a.span, (table, table + size)], [out.span])
 
 
 def _moved(span: Range, by: int) -> Range:
