@@ -17,6 +17,7 @@ from .quick import Quick
 from .search import Search
 
 Score = Callable[[list[Plan]], float]
+NEAR = 1.05  # plans that seem slower by more are not tried
 BETTER = 0.995  # of the time of the groups that change and the one before: what pays
 
 
@@ -50,14 +51,20 @@ def spread(plans: list[Plan], last: Plan, layer: Layer, search: Search, score: S
     head = plans[i].layers[: plans[i].layers.index(group[0])]
     before, old = plans[max(0, i - 1) : i], plans[i : m + 1]
     around = search.cover(head), search.cover(last.layers[behind:])
-    best, least = old, BETTER * score([*before, *old])
-    quick = Quick(group, search.backend)
-    for plan in search.bottlenecks(group, quick, len(group) - 1, search.limit):
-        if plan is not None:
-            tried = [*around[0], plan, *around[1]]
-            if (cost := score([*before, *tried])) < least:
-                best, least = tried, cost
+    quick, most = Quick(group, search.backend), NEAR * estimate(old)
+    found = search.bottlenecks(group, quick, len(group) - 1, search.limit)
+    others = [[*around[0], p, *around[1]] for p in found if p is not None]
+    others = [x for x in others if estimate(x) < most]
+    best, least = old, BETTER * score([*before, *old]) if others else 0.0
+    for tried in others:
+        if (cost := score([*before, *tried])) < least:
+            best, least = tried, cost
     return [*plans[:i], *best, *plans[m + 1 :]]
+
+
+def estimate(plans: list[Plan]) -> float:
+    """The time the plans promise."""
+    return sum(p.cycles for p in plans)
 
 
 def summed_group(layers: list[Layer], search: Search) -> list[Layer]:
