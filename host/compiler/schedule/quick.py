@@ -207,7 +207,8 @@ class Quick:
         for i, t in enumerate(self.tensors):
             c = t.shape[1] if not part or i in self.whole else part
             shapes.append((n, c, rows[i], cols[i]))
-            size = n * prod(b.tile_planes(t, c, rows[i], cols[i]))
+            groups, plane = b.tile_planes(t, c, rows[i], cols[i])
+            size = n * groups * plane
             sizes.append(0 if i in self.placed else size)
             change[self.first[i]] += sizes[i]
             change[self.last[i] + 1] -= sizes[i]

@@ -43,7 +43,7 @@ class Cv18xxBackend:
         (quantize.py)."""
         if tensor.itemsize == 4 and is_quantised(tensor):
             return float_planes((1, c, h, w), tensor.shape[3], self.lanes)
-        return -(-c // self.lanes), align16(h * w * tensor.itemsize)
+        return -(-c // self.lanes), (h * w * tensor.itemsize + 15) & -16
 
     def weight_bytes(self, layer: Layer, oc: int, ic: int, last: bool = True) -> int:
         return blob_bytes(layer, oc, ic, self.chip, last)
