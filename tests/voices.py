@@ -80,8 +80,8 @@ def local_memory(size: int | None) -> Iterator[None]:
         return
     original = Cv18xxBackend.__init__
 
-    def small(self: Cv18xxBackend, chip: Chip) -> None:
-        original(self, chip)
+    def small(self: Cv18xxBackend, chip: Chip, compress: bool = True) -> None:
+        original(self, chip, compress)
         self.local_bytes = size
 
     with patch.object(Cv18xxBackend, "__init__", small):

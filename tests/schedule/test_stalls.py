@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import tpuforge.compiler.schedule.schedule as module
 from nets import Net
@@ -92,3 +93,30 @@ def test_neighbours_in_memory_do_not_wait() -> None:
     assert group_time(actions, times, 1024, 8) == 10 + 100 + 100
     made[2].buffer.addr = 0
     assert group_time(actions, times, 1024, 8) == 10 + 100 + 50 + 100
+
+
+def test_compressed_constants_come_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judged by their bytes: small numbers compress, uniform ones do not. A schedule whose
+    constants come later for that reason is tried beside the other."""
+    rng = np.random.default_rng(5)
+    graph = deep(CHIP)
+    layers = [x for x in scheduled(graph).graph.layers if x.kind == "conv"]
+    small, wide = layers[0], layers[1]
+    for layer, limit in ((small, 8), (wide, 127)):
+        w = layer.op.operands[1]
+        w.data = rng.integers(-limit, limit + 1, w.data.shape, np.int8)
+    backend, plain = Cv18xxBackend(CHIP), Cv18xxBackend(CHIP, compress=False)
+    assert backend.constant_cycles(small, 4096) < 0.85 * backend.weight_cycles(4096)
+    assert backend.constant_cycles(wide, 4096) == backend.weight_cycles(4096)
+    assert backend.constant_cycles(small, 64) == backend.weight_cycles(64)  # too short
+    assert plain.constant_cycles(small, 4096) == plain.weight_cycles(4096)
+    settle, scores = module.settle, []
+
+    def noted(plans, search, b, exact=False):
+        found = settle(plans, search, b, exact)
+        scores.append((found.score, exact))
+        return found
+
+    monkeypatch.setattr(module, "settle", noted)
+    scheduled(graph)
+    assert {exact for _, exact in scores} == {False, True}

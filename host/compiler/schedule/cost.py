@@ -136,9 +136,10 @@ def _live(steps: list[Step], constants: set[Buffer]) -> list[int]:
 
 
 def step_times(
-    steps: list[Step], backend: Backend, constants: set[Buffer]
+    steps: list[Step], backend: Backend, constants: set[Buffer], exact: bool = False
 ) -> tuple[list[float], list, list]:
-    """Cycles of every step: computation; (bytes, cycles) of its loads; cycles of its stores."""
+    """Cycles of every step: computation; (bytes, cycles) of its loads; cycles of its stores.
+    exact: constants as they are stored, not as plain bytes."""
     compute, loads, stores = [], [], []
     for s in steps:
         c = s.compute
@@ -152,7 +153,7 @@ def step_times(
         row = []
         for load in _counted(s, constants):
             if load.weights is not None:
-                row.append((load.buffer.size, constant_cycles(backend, load.weights)))
+                row.append((load.buffer.size, constant_cycles(backend, load.weights, exact)))
             elif load.tile is not None:
                 row.append((load.buffer.size, moving_cycles(backend, load.tile, load.part, False)))
         loads.append(row)
@@ -160,12 +161,13 @@ def step_times(
     return compute, loads, stores
 
 
-def constant_cycles(backend: Backend, piece: WeightSlice) -> float:
+def constant_cycles(backend: Backend, piece: WeightSlice, exact: bool) -> float:
     """Time of loading a slice of constants; a matrix may leave lanes empty."""
-    if piece.layer.kind != "fc":
-        return backend.weight_cycles(piece.size)
-    elements = (piece.ic[1] - piece.ic[0]) * (piece.oc[1] - piece.oc[0])
-    return backend.weight_cycles(-(-elements // backend.lanes))
+    size = piece.size
+    if piece.layer.kind == "fc":
+        elements = (piece.ic[1] - piece.ic[0]) * (piece.oc[1] - piece.oc[0])
+        size = -(-elements // backend.lanes)
+    return backend.constant_cycles(piece.layer, size) if exact else backend.weight_cycles(size)
 
 
 def moving_cycles(backend: Backend, tile: Tile, region: Region, store: bool) -> float:

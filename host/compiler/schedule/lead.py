@@ -20,11 +20,12 @@ MARGIN_CYCLES = 1500.0  # ... and this many cycles
 LONGEST_DRAIN = 8
 
 
-def set_lead(steps: list[Step], backend: Backend) -> dict[int, float]:
+def set_lead(steps: list[Step], backend: Backend, exact: bool = False) -> dict[int, float]:
     """Set `lead` of every loaded buffer (how many steps before its use it should be issued) and
     `drain` of every stored one.
-    Result: the cycles of every action by its id()."""
-    compute, loads, stores = step_times(steps, backend, set())
+    exact: constants take the time they do as they are stored; else that of plain bytes, so that
+    they come earlier. Result: the exact cycles of every action by its id()."""
+    compute, loads, stores = step_times(steps, backend, set(), exact)
     begin = [0.0]
     for c in compute:
         begin.append(begin[-1] + c)
@@ -41,4 +42,4 @@ def set_lead(steps: list[Step], backend: Backend) -> dict[int, float]:
             moment = free - MARGIN * time - MARGIN_CYCLES
             slot = bisect_right(begin, moment) - 1
             load.buffer.lead = k - min(k, max(0, slot))
-    return action_times(steps, compute, loads, stores)
+    return action_times(steps, *step_times(steps, backend, set(), exact=True))

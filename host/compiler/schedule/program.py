@@ -266,6 +266,9 @@ class Backend(Protocol):
 
     def weight_cycles(self, size: int) -> float: ...
 
+    def constant_cycles(self, layer: Layer, size: int) -> float:
+        """As weight_cycles, as the constants of this layer are stored."""
+
     def spread(self, columns: int) -> tuple[int, int]:
         """(channels, columns per channel) of the rows of a matrix in local memory; at most `lanes`
         channels."""

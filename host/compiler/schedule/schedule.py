@@ -36,6 +36,8 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
     if opt > 1:
         plans = spread_tails(plans, search, lambda some: settle(some, search, backend).score)
     best = settle(plans, search, backend)
+    if opt > 1 and sum(map(len, best.groups)) <= FEW_STEPS:
+        best = min(best, settle(plans, search, backend, True), key=lambda s: s.score)
     many = sum(map(len, best.groups)) > MANY_STEPS
     best = best if many else finer(best, search, backend)
     for share in () if many and opt < 3 else ROUNDS[opt]:
@@ -49,6 +51,7 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
 
 
 MAX_TRIES = 100
+FEW_STEPS = 600  # beyond, constants are always loaded as early as if they were not compressed
 MANY_STEPS = 6000  # beyond, groups are not planned a second time
 ROUNDS = {
     0: (),
@@ -62,27 +65,28 @@ SLOW = 1.06  # a group is slow if placement makes it take so many times what its
 @dataclass
 class Settled:
     """Plans whose buffers have places: steps and time of every group, tensors that never leave
-    local memory. score: time of the whole, and the price of its transfers."""
+    local memory. exact: see set_lead. score: time of the whole, and the price of its transfers."""
 
     plans: list[Plan]
     groups: list[list[Step]]
     times: list[float]
     local: set[Tensor]
+    exact: bool
     score: float = 0.0
 
 
-def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
+def settle(plans: list[Plan], search: Search, backend: Backend, exact: bool = False) -> Settled:
     """Give every buffer a place, group by group; groups for which there is none are planned again
-    with less memory."""
+    with less memory. exact: see set_lead."""
     limits: dict[Layer, float] = {}
     memory, start, done = (
         LocalMemory(backend.local_bytes, backend.lanes),
         0,
-        Settled([], [], [], set()),
+        Settled([], [], [], set(), exact),
     )
     carried: list[Carry] = []
     todo = [(p, build(p, backend)) for p in plans]
-    times = set_lead([s for _, steps in todo for s in steps], backend)
+    times = set_lead([s for _, steps in todo for s in steps], backend, exact)
     todo.reverse()
     for _ in range(len(plans) + MAX_TRIES):
         if not todo:
@@ -98,7 +102,7 @@ def settle(plans: list[Plan], search: Search, backend: Backend) -> Settled:
         if time is None:
             others = [(p, build(p, backend)) for p in smaller(plan, search, limits)]
             todo += reversed(others)
-            times |= set_lead([s for _, g in reversed(todo) for s in g], backend)
+            times |= set_lead([s for _, g in reversed(todo) for s in g], backend, exact)
             continue
         if not plan.is_nothing:
             done.local |= {c.tile.tensor for c in carried if c.stores}
@@ -188,7 +192,7 @@ def mixed(best: Settled, others: list[list[Plan]], search: Search, backend: Back
     again = [o != [p] for p, o in zip(best.plans, others, strict=True)]
     if not any(again):
         return best
-    tried = settle([p for group in others for p in group], search, backend)
+    tried = settle([p for group in others for p in group], search, backend, best.exact)
     cost: dict[Layer, float] = {}
     for p, t in zip(tried.plans, tried.times, strict=True):
         cost |= dict.fromkeys(p.layers, 0.0) | {p.layers[0]: t}
@@ -199,7 +203,7 @@ def mixed(best: Settled, others: list[list[Plan]], search: Search, backend: Back
         chosen += other if better else [p]
     if all(p is q for p, q in zip(chosen, best.plans, strict=False)):
         return best
-    return min(best, settle(chosen, search, backend), key=lambda s: s.score)
+    return min(best, settle(chosen, search, backend, best.exact), key=lambda s: s.score)
 
 
 SWITCH = 15000.0  # cycles that a boundary between groups costs beyond what group_time sees

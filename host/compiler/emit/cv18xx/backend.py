@@ -8,13 +8,13 @@ from typing import Any
 
 from ...chip import Chip, align16
 from ...errors import UnsupportedError
-from ...isa.cv18xx import cost
+from ...isa.cv18xx import cost, cost_tdma
 from ...schedule.layers import Layer, Tensor, Window
 from .dequantize import dequantize_cycles, dequantize_temp
 from .quantize import float_parts, float_planes, is_quantised, quantize_cycles, quantize_temp
 from .softmax import softmax_temp
 from .spread import row_bytes, spread
-from .weights import blob_bytes, padded_inputs
+from .weights import LEAST_COMPRESSED, blob_bytes, compresses, padded_inputs
 
 MAX_DIM = 4063
 MAX_PAD = 15
@@ -25,8 +25,9 @@ PLAIN = "plain"  # the form of an average pooling without parameters
 class Cv18xxBackend:
     """Sizes are bytes per lane, times are cycles of the TPU clock."""
 
-    def __init__(self, chip: Chip):
-        self.chip = chip
+    def __init__(self, chip: Chip, compress: bool = True):
+        self.chip, self.compress = chip, compress
+        self.compressible: dict[int, bool] = {}  # by the id of an operation of the graph
         self.lanes = chip.lanes
         self.local_bytes = chip.lane_bytes
         self.max_dim = MAX_DIM
@@ -193,6 +194,21 @@ class Cv18xxBackend:
             max(total / self.chip.ddr_bytes_per_cycle, self.lanes * -(-size // 16))
             + self.chip.tdma_command_cycles
         )
+
+    def constant_cycles(self, layer: Layer, size: int) -> float:
+        """As weight_cycles; compressed constants take the time of a share of their bytes."""
+        total = size * self.lanes
+        if total < LEAST_COMPRESSED or not self.compresses(layer):
+            return self.weight_cycles(size)
+        traffic = cost_tdma.compressed_traffic(total) / self.chip.ddr_bytes_per_cycle
+        return max(traffic, self.lanes * -(-size // 16)) + self.chip.tdma_command_cycles
+
+    def compresses(self, layer: Layer) -> bool:
+        """Does the TDMA decompress the weights of a layer?"""
+        key = id(layer.op)
+        if key not in self.compressible:
+            self.compressible[key] = self.compress and compresses(layer)
+        return self.compressible[key]
 
     # ---- limits
     def window(self, layer: Layer) -> Window:

@@ -58,7 +58,7 @@ def compile_graph(
     max_commands: of one engine in a command stream, longer programs become several.
 
     Raises UnsupportedError, DoesNotFitError."""
-    program = schedule(graph, Cv18xxBackend(chip), opt)
+    program = schedule(graph, Cv18xxBackend(chip, compress_weight and weight_map is None), opt)
     offsets, weights, section, new_map = _constants(program, chip, weight_map, compress_weight)
     emitted = emit_streams(
         program.actions, chip, lambda x: _places(graph, program, x), offsets, max_commands

@@ -135,6 +135,17 @@ def compressed(segment: Segment, data: bytes) -> tuple[Segment, bytes]:
     return replace(segment, compressed=True), stream
 
 
+def compresses(layer: Layer) -> bool:
+    """Would the constants of a layer be stored compressed? Judged from the beginning of its
+    weights."""
+    w = layer.op.operands[1] if layer.kind in ("conv", "fc") else None
+    if w is None or w.data is None:
+        return False
+    sample = np.ascontiguousarray(w.data).reshape(-1)[:SAMPLE].view(np.uint8).tobytes()
+    return len(compress_int8(sample)) <= WORTH_COMPRESSING * len(sample)
+
+
+SAMPLE = 4096  # bytes of weights that tell how they compress
 LEAST_COMPRESSED = 1024  # bytes; shorter streams only grow
 WORTH_COMPRESSING = 0.99
 
