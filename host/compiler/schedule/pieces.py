@@ -30,7 +30,13 @@ def cut_loads(steps: list[Step], backend: Backend, times: dict[int, float]) -> N
 
 def _pieces(load: Load, backend: Backend, times: dict[int, float]) -> list[Load]:
     tile = load.tile
-    if tile is None or tile.width or tile.itemsize > 1 or tile.region.shape[0] > 1:
+    if (
+        tile is None
+        or load.region is not None
+        or tile.width
+        or tile.itemsize > 1
+        or tile.region.shape[0] > 1
+    ):
         return [load]
     whole, r = times[id(load)], tile.region
     count = min(MOST, int(whole / PIECE_CYCLES))

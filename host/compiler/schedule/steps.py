@@ -205,9 +205,11 @@ class StepBuilder:
             first = layer is self.plan.layers[0]
             bands = band_rows(full.h, full.shape[3], self.plan.bands if first else 1)
             for oc in slices:
+                tile = None
                 for rows in bands:
                     if len(bands) > 1:
-                        ins = [self.band(layer, rows)]
+                        tile = self.band(layer, rows, tile)
+                        ins = [(tile, tile.region)]
                     else:
                         ins = [self.input(layer, x) for x in layer.inputs]
                     if rows is bands[0]:
@@ -222,14 +224,22 @@ class StepBuilder:
             full = self.own_part(layer.output)
             self.store(self.tiles[layer.output], replace(full, c=(max(done, full.c[0]), full.c[1])))
 
-    def band(self, layer: Layer, rows: Interval) -> tuple[Tile, Region]:
-        """A tile of the input of the first layer for some rows of its result (bands.py)."""
+    def band(self, layer: Layer, rows: Interval, before: Tile | None) -> Tile:
+        """A tile of the input of the first layer for some rows of its result (bands.py). Rows that
+        the tile before has are copied, so that nothing is loaded twice."""
         (x,) = layer.inputs
-        whole = self.regions[x]
-        tile = self.new_tile(x, replace(whole, h=needed_of(layer, x, rows, 0)))
+        region = replace(self.regions[x], h=needed_of(layer, x, rows, 0))
+        tile = self.new_tile(x, region)
         tile.buffer.loaded = True
-        self.waiting.append(Load(tile.buffer, tile=tile))
-        return tile, tile.region
+        top, bottom = region.h
+        if before is not None and before.region.h[1] > top:
+            kept = replace(region, h=(top, min(bottom, before.region.h[1])))
+            self.finish(Compute("copy", layer, tile, kept, [(before, kept)]))
+            top = kept.h[1]
+        if top < bottom:
+            part = None if top == region.h[0] else replace(region, h=(top, bottom))
+            self.waiting.append(Load(tile.buffer, tile=tile, region=part))
+        return tile
 
     def store_part(self, t: Tensor, channels: Interval) -> int:
         """Store channels that are computed while others are not, if that is worth a command; the
