@@ -34,7 +34,7 @@ from .softmax import SOFTMAX_BYTES, softmax_tables
 from .spread import row_bytes
 
 TABLE_KINDS = ("softmax",)  # constants are tables, the same in every lane
-#: kinds whose constants are a row of bf16 factors in every lane
+#: kinds whose constants are a row of bf16 factors, in every lane (quantize) or in lane 0
 FACTORS = {"quantize": quantize_factors, "dequantize": dequantize_factors}
 
 
@@ -234,7 +234,8 @@ def segments(piece: WeightSlice, chip: Chip, by_channel: bool) -> list[tuple[Seg
         return [(Segment(0, 1, SOFTMAX_BYTES, SOFTMAX_BYTES), softmax_tables(piece.layer))]
     if piece.layer.kind in FACTORS:
         factors = FACTORS[piece.layer.kind](piece.layer)
-        return [(Segment(0, lanes, len(factors), len(factors)), lanes * factors)]
+        count = lanes if piece.layer.kind == "quantize" else 1
+        return [(Segment(0, count, len(factors), len(factors)), count * factors)]
     if piece.layer.kind == "fc":
         rows = _matrix(piece)
         count, columns = rows.shape
