@@ -230,7 +230,6 @@ class StepBuilder:
         (x,) = layer.inputs
         region = replace(self.regions[x], h=needed_of(layer, x, rows, 0))
         tile = self.new_tile(x, region)
-        tile.buffer.loaded = True
         top, bottom = region.h
         if before is not None and before.region.h[1] > top:
             kept = replace(region, h=(top, min(bottom, before.region.h[1])))
@@ -238,6 +237,7 @@ class StepBuilder:
             top = kept.h[1]
         if top < bottom:
             part = None if top == region.h[0] else replace(region, h=(top, bottom))
+            tile.buffer.loaded = True
             self.waiting.append(Load(tile.buffer, tile=tile, region=part))
         return tile
 
