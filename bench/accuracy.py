@@ -25,10 +25,11 @@ from typing import Any
 import cv2
 import cvi_nn
 import numpy as np
-from common import SHARED, ZOO, quantised
+from common import SHARED, ZOO, quantised, zoo_file
 from tpuforge.compiler.chip import chip_named
 from tpuforge.compiler.emit.cv18xx import compile_graph
 from tpuforge.compiler.format import cvimodel
+from tpuforge.compiler.frontend import transform_graph
 from tpuforge.compiler.ir import Graph
 from tpuforge.compiler.top import reference
 
@@ -172,7 +173,7 @@ def main(argv: list[str] | None = None) -> int:
             row: dict[str, Any] = {"stored": stored_input(name, models)}
             line = f"{name:20}" + "".join(f" {v:7.5f}" for v in row["stored"].values())
             if args.images:
-                top, _, _ = quantised(name, args.chip, args.zoo, "ours")
+                top = transform_graph(zoo_file(name, args.zoo))
                 seen = photographs(name, models, top, args.images)
                 row["photographs"] = seen
                 worse += complaints(name, seen)

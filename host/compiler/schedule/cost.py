@@ -45,7 +45,7 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     ):
         return None
     constants = set(builder.resident.values())
-    live = _live(steps, constants)
+    live = live_bytes(steps, constants)
     plan.peak = max(live) + sum(b.size for b in constants)
     if plan.peak > limit:
         return None
@@ -122,8 +122,8 @@ def largest(size: int, parts: int) -> int:
     return max(near, key=lambda i: split(size, parts, i)[1] - split(size, parts, i)[0])
 
 
-def _live(steps: list[Step], constants: set[Buffer]) -> list[int]:
-    """Bytes in use during each step, constants of the whole group left out."""
+def live_bytes(steps: list[Step], constants: set[Buffer]) -> list[int]:
+    """Bytes in use during each step, those of `constants` left out."""
     live = [0] * len(steps)
     for b in step_buffers(steps):
         if b in constants:

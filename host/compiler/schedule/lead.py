@@ -25,7 +25,8 @@ def set_lead(steps: list[Step], backend: Backend, exact: bool = False) -> dict[i
     `drain` of every stored one.
     exact: constants take the time they do as they are stored; else that of plain bytes, so that
     they come earlier. Result: the exact cycles of every action by its id()."""
-    compute, loads, stores = step_times(steps, backend, set(), exact)
+    exact_times = step_times(steps, backend, set(), exact=True)
+    compute, loads, stores = exact_times if exact else step_times(steps, backend, set())
     begin = [0.0]
     for c in compute:
         begin.append(begin[-1] + c)
@@ -42,4 +43,4 @@ def set_lead(steps: list[Step], backend: Backend, exact: bool = False) -> dict[i
             moment = free - MARGIN * time - MARGIN_CYCLES
             slot = bisect_right(begin, moment) - 1
             load.buffer.lead = k - min(k, max(0, slot))
-    return action_times(steps, *step_times(steps, backend, set(), exact=True))
+    return action_times(steps, *exact_times)

@@ -43,7 +43,9 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
     for share in () if many and opt < 3 else ROUNDS[opt]:
         best = improve(best, search, backend, share)
     if opt > 1:
-        plans = first_in_bands(best.plans, backend, lambda all: settle(all, search, backend).score)
+        plans = first_in_bands(
+            best.plans, backend, lambda some: settle(some, search, backend).score
+        )
         best = best if plans == best.plans else settle(plans, search, backend)
     steps = [s for group in best.groups for s in group]
     groups = [p.layers for p in best.plans]

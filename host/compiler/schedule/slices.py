@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from .carry import Carry
+from .cost import live_bytes
 from .layers import Layer
 from .plan import Plan, WeightUse, channel_slices
-from .program import Backend, Buffer, Step, step_buffers
+from .program import Backend, Step
 
 SHARE = 0.4
 
@@ -45,20 +46,12 @@ def fitted(
 
 def _live(steps: list[Step], taken: Iterable[Carry], kept: Iterable[Carry]) -> list[int]:
     """Bytes in use in every step."""
-    live = [0] * len(steps)
-
-    def add(b: Buffer, first: int, last: int) -> None:
-        for t in range(first, last + 1):
-            live[t] += b.size
-
-    for b in step_buffers(steps):
-        add(b, b.first, b.last)
-        for t in range(b.first, b.temp_last + 1 if b.temp else b.first):
-            live[t] += b.temp
-    for c in taken:
-        add(c.own, 0, c.own.first - 1)
-    for c in kept:
-        add(c.source.buffer, c.source.buffer.last + 1, len(steps) - 1)
+    live = live_bytes(steps, set())
+    spans = [(c.own.size, 0, c.own.first) for c in taken]
+    spans += [(c.source.buffer.size, c.source.buffer.last + 1, len(steps)) for c in kept]
+    for size, first, end in spans:
+        for t in range(first, end):
+            live[t] += size
     return live
 
 

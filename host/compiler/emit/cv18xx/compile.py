@@ -58,8 +58,9 @@ def compile_graph(
     max_commands: of one engine in a command stream, longer programs become several.
 
     Raises UnsupportedError, DoesNotFitError."""
-    program = schedule(graph, Cv18xxBackend(chip, compress_weight and weight_map is None), opt)
-    offsets, weights, section, new_map = _constants(program, chip, weight_map, compress_weight)
+    compress = compress_weight and weight_map is None
+    program = schedule(graph, Cv18xxBackend(chip, compress), opt)
+    offsets, weights, section, new_map = _constants(program, chip, weight_map, compress)
     emitted = emit_streams(
         program.actions, chip, lambda x: _places(graph, program, x), offsets, max_commands
     )
@@ -99,7 +100,7 @@ def _constants(
     for action in program.actions:
         if isinstance(action, Load) and action.weights is not None:
             slices.setdefault(weights_key(action), action.weights)
-    constants = Constants(chip, compress=compress, shareable=known is not None or not compress)
+    constants = Constants(chip, compress)
     loads = {key: constants.loads(piece) for key, piece in slices.items()}
     items = constants.stored
     offsets, section, new_map = assign_weights(items.items(), known)

@@ -6,20 +6,19 @@ Each says in its docstring which instructions make the value that `tpu/` defines
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from ...chip import align16
 from ...errors import InternalError, UnsupportedError
-from ...schedule.layers import Layer
+from ...schedule.layers import POINT, Layer, Window
 from ...schedule.program import Compute, Region
 from ...schedule.regions import Interval, needed, reach
 from ...schedule.regions import pads as interval_pads
 from .commands import CommandList
 from .dequantize import dequantize
-from .fields import Geometry
 from .matrix import right_operand, rows_operand
 from .operand import Operand, operand
 from .quantize import quantize
@@ -76,22 +75,21 @@ class Emitter:
 
     def pieces(
         self, c: Compute, part: Region | None = None
-    ) -> Iterator[tuple[Operand, Operand, Geometry]]:
+    ) -> Iterator[tuple[Operand, Operand, Window]]:
         """(result, input, window) of the instructions that compute the output region (or a part of
         it)."""
-        part, window = part or c.out_region, c.layer.window
+        part = part or c.out_region
         tile, region = c.ins[0]
         for rows in axis_pieces(c.layer, part.h, 0):
             for cols in axis_pieces(c.layer, part.w, 1):
                 source = Region(part.n, region.c, rows.source, cols.source)
-                geometry = Geometry(
-                    window.kernel,
-                    (rows.stride, cols.stride),
-                    (rows.pads[0], cols.pads[0], rows.pads[1], cols.pads[1]),
-                    window.dilations,
+                here = replace(
+                    c.layer.window,
+                    strides=(rows.stride, cols.stride),
+                    pads=(rows.pads[0], cols.pads[0], rows.pads[1], cols.pads[1]),
                 )
                 out = Region(part.n, part.c, rows.out, cols.out)
-                yield operand(c.out, out, self.chip), operand(tile, source, self.chip), geometry
+                yield operand(c.out, out, self.chip), operand(tile, source, self.chip), here
 
 
 @dataclass(frozen=True)
@@ -298,7 +296,7 @@ def prelu(e: Emitter, c: Compute) -> None:
     e.tiu.depthwise(
         t,
         out,
-        Geometry(),
+        POINT,
         weights=weights,
         constant=0,
         params=params,

@@ -1,10 +1,9 @@
-"""Fields that TIU instructions have in common (hw/cv18xx-tiu.md section 2), and their records."""
+"""Fields that TIU instructions have in common (hw/cv18xx-tiu.md section 2)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ...chip import Chip
+from ...chip import Chip, align16
+from ...schedule.layers import Window
 from .operand import Operand
 
 Fields = dict[str, int]
@@ -27,23 +26,13 @@ def is_aligned(op: Operand, chip: Chip) -> bool:
     """The strides are those of stride code 0 (packed rows, planes aligned to 16, section 2.1)."""
     n, c, h, w = op.shape
     e = op.strides[3]
-    plane = -(-h * w * e // 16) * 16
+    plane = align16(h * w * e)
     groups = -(-(op.lane + c) // chip.lanes)
     dense = (op.strides[2] == w * e or h == 1) and (op.strides[1] == plane or groups == 1)
     return dense and (op.strides[0] == plane * groups or n == 1)
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """A window: kernel, strides and dilations (y, x), pads (top, left, bottom, right)."""
-
-    kernel: tuple[int, int] = (1, 1)
-    strides: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilations: tuple[int, int] = (1, 1)
-
-
-def window_fields(chip: Chip, g: Geometry, fill: int = 0) -> Fields:
+def window_fields(chip: Chip, g: Window, fill: int = 0) -> Fields:
     """Pads, window strides, fill byte (section 5.6)."""
     value = fill & 0xFF if chip.generation == "A" else fill & 0xFFFF
     return {
@@ -57,7 +46,7 @@ def window_fields(chip: Chip, g: Geometry, fill: int = 0) -> Fields:
     }
 
 
-def dilation_fields(g: Geometry) -> Fields:
+def dilation_fields(g: Window) -> Fields:
     return {"conv_opd1_y_ins0": g.dilations[0] - 1, "conv_opd1_x_ins0": g.dilations[1] - 1}
 
 

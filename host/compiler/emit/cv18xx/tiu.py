@@ -4,12 +4,12 @@ recipes."""
 from __future__ import annotations
 
 from ...errors import InternalError
+from ...schedule.layers import POINT, Window
 from .commands import CommandList, Range
 from .fields import (
     BF16_FIELDS,
     UNSIGNED,
     Fields,
-    Geometry,
     common_fields,
     dilation_fields,
     is_aligned,
@@ -33,7 +33,7 @@ class Tiu:
         self,
         x: Operand,
         out: Operand,
-        g: Geometry,
+        g: Window,
         *,
         channels: int,
         weights: int,
@@ -92,7 +92,7 @@ class Tiu:
         self,
         x: Operand,
         out: Operand,
-        g: Geometry,
+        g: Window,
         *,
         weights: int | None,
         constant: int,
@@ -148,7 +148,7 @@ class Tiu:
             "opt_opd1_const": 1,
             "opd1_addr": factor,
         }
-        f |= shape_fields("opd2", (1, out.shape[1], 1, 1)) | window_fields(self.chip, Geometry())
+        f |= shape_fields("opd2", (1, out.shape[1], 1, 1)) | window_fields(self.chip, POINT)
         f |= {
             "tsk_typ": 0,
             "tsk_eu_typ": 0,
@@ -164,7 +164,7 @@ class Tiu:
         }
         self.commands.tiu(f, [x.span], [out.span])
 
-    def max_pool(self, x: Operand, out: Operand, g: Geometry, *, fill: int) -> None:
+    def max_pool(self, x: Operand, out: Operand, g: Window, *, fill: int) -> None:
         """Maximum pooling; the fill value takes part in every window (section 5.7)."""
         self._pool(x, out, g, fill, {"tsk_eu_typ": 0, "tsk_opd_num": 1})
 
@@ -172,7 +172,7 @@ class Tiu:
         self,
         x: Operand,
         out: Operand,
-        g: Geometry,
+        g: Window,
         *,
         factor: int,
         shift: int,
@@ -182,7 +182,7 @@ class Tiu:
         more |= {"opt_opd1_const": 1, "opt_opd1_sign": 0, "opd1_addr": factor}
         self._pool(x, out, g, 0, more)
 
-    def _pool(self, x: Operand, out: Operand, g: Geometry, fill: int, more: Fields) -> None:
+    def _pool(self, x: Operand, out: Operand, g: Window, fill: int, more: Fields) -> None:
         f = common_fields() | shape_fields("res0", out.shape) | shape_fields("opd0", x.shape)
         f |= {"opd1_h": g.kernel[0], "opd1_w": g.kernel[1]} | window_fields(self.chip, g, fill)
         f |= stride_fields("res0", out) | stride_fields("opd0", x)

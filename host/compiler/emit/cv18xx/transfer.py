@@ -7,6 +7,7 @@ from functools import partial
 
 from ...chip import Chip
 from ...schedule.layers import Tensor
+from ...schedule.plan import channel_slices
 from ...schedule.program import Load, Region, Store, Tile
 from .compute import Emitter
 from .matrix import blocks, right_operand, rows_operand
@@ -142,8 +143,8 @@ def store_pieces(s: Store, chip: Chip) -> list[Store]:
     if s.tile.width:
         return [s]
     count = max(1, int(c * h * w * s.tensor.itemsize / chip.ddr_bytes_per_cycle / PIECE_CYCLES))
-    size = -(-c // (count * chip.lanes)) * chip.lanes
+    first = s.region.c[0]
     return [
-        replace(s, region=replace(s.region, c=(a, min(a + size, s.region.c[1]))))
-        for a in range(*s.region.c, size)
+        replace(s, region=replace(s.region, c=(first + a, first + b)))
+        for a, b in channel_slices(c, chip.lanes, count)
     ]

@@ -11,9 +11,9 @@ ceil(channels / lanes):
 In DDR the blocks of the lanes lie one behind the other, so that one command loads a slice. Where
 that would waste bytes (channels that are no multiple of the lanes, depthwise kernels) weights and
 parameters lie channel by channel and are loaded by one command each; the TDMA deals the channels
-out to the lanes. Files that are to share their constants (`shareable`) have all of them channel by
-channel, each layer whole, whatever slices it is loaded in: batch 1 and batch 4 then have the same
-bytes, although their tiles differ.
+out to the lanes. Files without compressed constants have all of them channel by channel, each layer
+whole, whatever slices it is loaded in: batch 1 and batch 4 then have the same bytes, although their
+tiles differ, and can share them.
 """
 
 from __future__ import annotations
@@ -162,19 +162,19 @@ class _Part:
 class Constants:
     """The constants of a program: what lies in DDR, and the loads of slices out of it.
 
-    stored: name -> bytes in DDR. compress: as streams where that is shorter. shareable: layers lie
-    there whole, so that the bytes do not depend on the slices that are loaded; not compressed then.
+    stored: name -> bytes in DDR. compress: slices as streams where that is shorter; else layers lie
+    there whole, so that the bytes can be shared: they do not depend on the slices that are loaded.
     """
 
-    def __init__(self, chip: Chip, *, compress: bool, shareable: bool):
-        self.chip, self.compress, self.shareable = chip, compress, shareable
+    def __init__(self, chip: Chip, compress: bool):
+        self.chip, self.compress = chip, compress
         self.stored: dict[str, bytes] = {}
         self._wholes: dict[tuple[Layer, Interval, Interval], list[tuple[str, Segment]]] = {}
 
     def loads(self, piece: WeightSlice) -> list[tuple[Segment, str, int]]:
         """(segment, name in `stored`, first byte there) of every load of a slice; puts there what
         is missing."""
-        oc, ic = self._whole(piece) if self.shareable else (piece.oc, piece.ic)
+        oc, ic = (piece.oc, piece.ic) if self.compress else self._whole(piece)
         key = (piece.layer, oc, ic)
         if key not in self._wholes:
             self._wholes[key] = self._put(replace(piece, oc=oc, ic=ic))
@@ -185,9 +185,7 @@ class Constants:
         if piece.layer.kind == "fc":
             row, column = column, row
         found = []
-        parts = segments(
-            piece, self.chip, self.shareable
-        )  # all, or only the weights, which are last
+        parts = segments(piece, self.chip, True)  # all, or only the weights, which are last
         for (s, _), (name, whole) in zip(parts, stored[-len(parts) :], strict=True):
             if s.row == whole.row:
                 found.append((s, name, row * whole.row))
@@ -200,8 +198,8 @@ class Constants:
     def _put(self, piece: WeightSlice) -> list[tuple[str, Segment]]:
         """Store the constants of a slice; their names and segments."""
         found = []
-        for k, (segment, data) in enumerate(segments(piece, self.chip, self.shareable)):
-            if self.compress and not self.shareable and piece.layer.kind not in TABLE_KINDS:
+        for k, (segment, data) in enumerate(segments(piece, self.chip, not self.compress)):
+            if self.compress and piece.layer.kind not in TABLE_KINDS:
                 segment, data = compressed(segment, data)
             what = f"param{k}" if k else "weight"
             name = f"{piece.layer.name}_{what}_{piece.oc[0]}_{piece.ic[0]}"
