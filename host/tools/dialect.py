@@ -11,7 +11,7 @@ OLD, NEW = "old", "new"
 OLD_ONLY = (
     "model_type", "image", "net_input_dims", "image_resize_dims", "raw_scale", "std", "input_scale",
     "model_channel_order", "channel_order", "cvimodel", "all_bf16", "mix_precision_table",
-    "batch_size", "gray",
+    "batch_size", "gray", "image_list", "buffer_size",
 )  # fmt: skip
 NEW_ONLY = (
     "input_shapes", "scale", "test_input", "test_reference", "model", "quantize",

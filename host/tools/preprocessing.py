@@ -188,5 +188,10 @@ def describe(attributes: dict[str, Any]) -> list[str]:
     )
     return [
         f"preprocessing: {formula}",
-        *(f"  {k:18s}: {attributes[k]}" for k in keys if k in attributes),
+        *(f"  {k:18s}: {_shown(attributes[k])}" for k in keys if k in attributes),
     ]
+
+
+def _shown(value: Any) -> Any:
+    """Lists of options and tuples of a graph look alike."""
+    return list(value) if isinstance(value, tuple) else value

@@ -100,7 +100,7 @@ def _calibrate(options: argparse.Namespace, graph: Graph, method: str) -> None:
         if value.owner is not None and value.owner.attrs.get("do_preprocess"):
             common.say("\n".join(describe(value.owner.attrs)))
     with common.step(f"calibration of {graph.name}, {method}, {options.tune_num} for tuning"):
-        table = api.calibrate(
+        api.calibrate(
             graph,
             options.dataset,
             table=options.calibration_table,
@@ -112,10 +112,16 @@ def _calibrate(options: argparse.Namespace, graph: Graph, method: str) -> None:
             bins=options.histogram_bin_num,
             threads=options.threads,
             strict=options.strict,
+            old_files=_is_old(options, graph),
             console=TERMINAL,
         )
-    common.say(f"real input_num = {table.made['samples']}")
-    common.say(f"Saving {options.calibration_table} ({len(table)} tensors)")
+
+
+def _is_old(options: argparse.Namespace, graph: Graph) -> bool:
+    """The old command line: by its options, or the graph is one that the old model_transform made
+    (most of the old lines have no option that the new ones lack)."""
+    folded = any(v.owner is not None and v.owner.attrs.get("folded") for v in graph.inputs)
+    return folded or common.detect_dialect(options) == common.OLD
 
 
 def _check(options: argparse.Namespace) -> str:

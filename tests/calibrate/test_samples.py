@@ -89,7 +89,7 @@ def test_a_list_keeps_its_order(tmp_path):
 def test_batches_are_filled_with_the_last_sample(tmp_path):
     reader = SampleReader([picture_input(2)], [(f,) for f in write_pictures(tmp_path, 3)])
     groups = [b["input"][:, 0, 0, 0].tolist() for b in reader]
-    assert groups == [[0, 1], [2, 2]] and len(reader) == 2 and reader.used == 3
+    assert groups == [[0, 1], [2, 2]] and len(reader) == 2 and len(reader.used) == 3
 
 
 def test_unreadable_samples_are_skipped_with_a_warning(tmp_path):
@@ -98,7 +98,7 @@ def test_unreadable_samples_are_skipped_with_a_warning(tmp_path):
     samples.insert(1, (str(tmp_path / "bad.png"),))
     said: list[str] = []
     reader = SampleReader([picture_input()], samples, warn=said.append)
-    assert [b["input"][0, 0, 0, 0] for b in reader] == [0, 1] and reader.used == 2
+    assert [b["input"][0, 0, 0, 0] for b in reader] == [0, 1] and len(reader.used) == 2
     assert len(said) == 1 and "bad.png" in said[0]
     with pytest.raises(UserInputError, match=r"bad\.png"):
         list(SampleReader([picture_input()], samples, strict=True))

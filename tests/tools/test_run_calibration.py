@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,19 @@ def test_new_command_line(model, run, shared_dir, vendor_dir, tmp_path):
     table = tmp_path / "net_cali_table"
     images = shared_dir / "data" / "ILSVRC2012"
     code, out, err = run(model, "--dataset", images, "--input_num", 100, "-o", table)
-    assert code == 0 and "real input_num = 100" in out and "mean              : (128.0" in out
+    assert code == 0 and "mean              : [128.0" in out
+    said = out.splitlines()
+    places = [
+        next(i for i, line in enumerate(said) if line.startswith(start))
+        for start in (
+            "tpuforge v", "preprocessing: ", "[Running]: calibration", "input_num = 100, ref = 100",
+            "real input_num = 100", "auto tune end, run time:", f"Saving {table}", "[Success]",
+        )
+    ]  # fmt: skip
+    assert places == sorted(places)
     assert "collecting: 100/100 (100 %)" in err and "tuning: 15/15" in err
+    assert "threshold: 16/16" in err
+    assert not list(tmp_path.glob("net_cali_table*.*")), "files of the old command line"
     text = table.read_text()
     assert "# sample number: 100\n" in text and "# tune number: 5\n" in text
     ours, vendor = read_table(table), read_table(vendor_dir / "tiny_resnet_cali_table")
@@ -55,11 +67,44 @@ def test_old_command_line(model, run, shared_dir, tmp_path):
     table, images = tmp_path / "t", shared_dir / "data" / "COCO2017"
     code, _, _ = run(model, f"--dataset={images}", "--input_num=4", "--buffer_size=2G", "-o", table)
     assert code == 0 and len(set(read_table(table)) - set(read(model).attrs["fused"][::2])) == 16
+    assert {p.name for p in tmp_path.glob("t[._]*")} == {"t.1", "t.csv", "t_images_list.txt"}
     again = tmp_path / "t2"
     assert run(model, f"--dataset={images}", "--input_num=4", "--calibration_table", again)[0] == 0
     assert dict(read_table(again)) == dict(read_table(table)), "the order is always seeded"
     (tmp_path / "list").write_text("\n".join(map(str, sorted(images.glob("*.jpg"))[:2])))
     assert run(model, "--image_list", tmp_path / "list", "--input_num", 2, "-o", table)[0] == 0
+
+
+def test_old_files(zoo, run, shared_dir, tmp_path, monkeypatch):
+    """A graph with the old arithmetic needs no old option here. TABLE.1 is the table without
+    tuning, TABLE.csv has both, and the list makes the same table again (cli.md section 4.3)."""
+    monkeypatch.chdir(tmp_path)
+    preprocess = {"mean": (128,) * 3, "scale": (1 / 128,) * 3, "folded": True}
+    api.transform(zoo("tiny_resnet"), name="net", mlir="net.mlir", preprocess=preprocess)
+    images = shared_dir / "data" / "ILSVRC2012"
+    code, out, _ = run("net.mlir", f"--dataset={images}", "--input_num=4", "-o", "net.v1_table")
+    assert code == 0
+    for name in ("net.v1_table", "net.v1_table.1", "net.v1_table.csv", "net_images_list.txt"):
+        assert f"Saving {name}" in out
+    table, first = read_table("net.v1_table"), read_table("net.v1_table.1")
+    assert "# tune number: 0\n" in Path("net.v1_table.1").read_text()
+    run("net.mlir", "--image_list", "net_images_list.txt", "--tune_num", 0, "-o", "untuned")
+    assert dict(read_table("untuned")) == dict(first) and list(first) == list(table)
+    assert any(table[n].threshold > first[n].threshold for n in table)
+    rows = list(csv.reader(Path("net.v1_table.csv").read_text().splitlines()))
+    assert rows[0] == ["op_name", "threshold", "min", "max", "untuned"]
+    for (name, *numbers), known in zip(rows[1:], table, strict=True):
+        assert name == known
+        assert [float(x) for x in numbers] == [*table[name], first[name].threshold]
+
+
+def test_given_list_stays(model, run, shared_dir, tmp_path):
+    pictures = sorted((shared_dir / "data" / "LFW").glob("*.jpg"))[:3]
+    given = tmp_path / "t_images_list.txt"
+    given.write_text("# mine\n" + "\n".join(map(str, pictures)))
+    before = given.read_text()
+    code, _, _ = run(model, "--image_list", given, "--input_num", 2, "-o", tmp_path / "t")
+    assert code == 0 and given.read_text() == before and (tmp_path / "t.csv").is_file()
 
 
 def test_methods(model, run, shared_dir, tmp_path):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -48,19 +49,21 @@ def calibrate(
     strict: bool = False,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> CalibrationTable:
     """Thresholds of every tensor of a Top graph.
 
     dataset: a folder (searched recursively, cli.md section 4.2) or samples, each a tuple of files;
     data_list: a file with one sample a line. input_num: how many (0: all). tune_num: samples for
     tuning (0: none), the first of the samples or those of tune_list. threads: 0 = all cores.
-    progress(done, total, step); warn(text). Memory does not grow with the number of samples. Raises
-    UserInputError, OptionError.
+    progress(done, total, step); warn(text); say(text): what the vendor's tool says of samples and
+    tuning. Memory does not grow with the number of samples. Raises UserInputError, OptionError.
     """
-    warn = warn or _warn
+    warn, say = warn or _warn, say or (lambda text: None)
     model = graph if isinstance(graph, FloatModel) else FloatModel.from_graph(graph)
     method, threads = method_named(method), threads or os.cpu_count() or 1
     samples = _samples(dataset, data_list, input_num, warn)
+    say(f"input_num = {input_num or len(samples)}, ref = {len(samples)}")
     reader = SampleReader(model.inputs, samples, strict=strict, warn=warn)
     collector = Collector(model, method, check_bins(bins), len(samples))
     kept: list[dict[str, np.ndarray]] = []
@@ -75,21 +78,25 @@ def calibrate(
         if progress:
             progress(done, len(reader), "collecting")
     del runner
-    used = reader.used
+    used = list(reader.used)
     if progress:
         progress(len(reader), len(reader), "collecting")
-    thresholds = collector.thresholds(warn)
+    say(f"real input_num = {len(used)}")
+    untuned = thresholds = collector.thresholds(warn, progress)
     if tune_list and tune_num and method in TUNED:
         kept = list(
             SampleReader(model.inputs, read_list(tune_list, tune_num), strict=strict, warn=warn)
         )
     if kept:
+        begin = time.perf_counter()
         thresholds = tune(
-            model, thresholds, collector.abs_max(), kept, threads=threads, progress=progress
+            model, untuned, collector.abs_max(), kept, threads=threads, progress=progress
         )
+        say(f"auto tune end, run time:{time.perf_counter() - begin:.2f}")
     table = collector.table(thresholds)
     tuned = min(len(kept) * reader.batch, tune_num) if method in TUNED else 0
-    table.made = {"method": method, "bins": bins, "samples": used, "tune_num": tuned}
+    table.made = {"method": method, "bins": bins, "samples": len(used), "tune_num": tuned}
+    table.untuned, table.samples = untuned, used
     return table
 
 
@@ -176,10 +183,16 @@ class Collector:
     def abs_max(self) -> dict[str, float]:
         return {n: max(abs(self.lo[n]), abs(self.hi[n])) for n in self.names}
 
-    def thresholds(self, warn: Callable[[str], None]) -> dict[str, float]:
+    def thresholds(
+        self, warn: Callable[[str], None], progress: Progress | None = None
+    ) -> dict[str, float]:
         """Threshold of every tensor by the method, before tuning."""
         top = self.abs_max()
-        result = {n: self.statistics[n].threshold(top[n]) for n in self.names}
+        result = {}
+        for done, n in enumerate(self.names, 1):
+            result[n] = self.statistics[n].threshold(top[n])
+            if progress:
+                progress(done, len(self.names), "threshold")
         for n in self._tail_names(top):
             result[n] = top[n]
         for n, th in result.items():

@@ -125,7 +125,7 @@ class SampleReader:
 
     Samples are grouped by the batch size of the network; the last group is filled by repeating its
     last sample. A sample that cannot be read is skipped with a warning that names the file, or ends
-    the run when `strict`.
+    the run when `strict`. used: the samples that were read, in order.
     """
 
     def __init__(
@@ -141,14 +141,14 @@ class SampleReader:
         self.inputs, self.samples, self.strict = tuple(inputs), list(samples), strict
         self.warn = warn or (lambda text: None)
         self.batch = inputs[0].shape[0] if inputs[0].shape else 1
-        self.used = 0
+        self.used: list[Sample] = []
 
     def __len__(self) -> int:
         """Batches if every sample can be read."""
         return -(-len(self.samples) // self.batch)
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        self.used = 0
+        self.used = []
         group: list[dict[str, np.ndarray]] = []
         for sample in self.samples:
             try:
@@ -158,7 +158,7 @@ class SampleReader:
                     raise
                 self.warn(f"skipped: {e}")
                 continue
-            self.used += 1
+            self.used.append(sample)
             if next(iter(one.values())).shape[0] == self.batch:
                 yield one
                 continue

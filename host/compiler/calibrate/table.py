@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
+import io
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,12 +31,15 @@ class Entry(NamedTuple):
 class CalibrationTable(Mapping[str, Entry]):
     """Tensor name -> Entry, in the order of the graph. weights, bitwidths: the extra lines of old
     tables. made: how it was made, for the header of the file (method, bins, samples, tune_num).
+    untuned: the thresholds before tuning; samples: the files of each sample, in order.
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
     weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
     bitwidths: dict[str, int] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
+    untuned: dict[str, float] = field(default_factory=dict)
+    samples: list[tuple[str, ...]] = field(default_factory=list)
     source: str = "calibration table"
 
     def __getitem__(self, name: str) -> Entry:
@@ -111,6 +116,18 @@ def format_table(
 def write_table(path: str | os.PathLike[str], table: CalibrationTable, **header: object) -> None:
     """Write `format_table` to a file, all or nothing."""
     write_text(path, format_table(table, **header))  # type: ignore[arg-type]
+
+
+def format_csv(table: CalibrationTable) -> str:
+    """The table for a spreadsheet: a line with the names of the columns, then `op_name, threshold,
+    min, max, untuned` (the threshold before tuning), seven decimals."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["op_name", *Entry._fields, "untuned"])
+    for name, entry in table.entries.items():
+        numbers = (*entry, table.untuned.get(name, entry.threshold))
+        rows.writerow([name, *(f"{v + 0.0:.7f}" for v in numbers)])
+    return text.getvalue()
 
 
 # ------------------------------------------------------------ reading
