@@ -6,7 +6,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-import tpuforge.compiler.schedule.schedule as module
 from nets import Net
 from tpuforge.compiler.chip import CHIPS, Chip
 from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
@@ -14,6 +13,7 @@ from tpuforge.compiler.ir import Graph
 from tpuforge.compiler.schedule.ddr import allocate
 from tpuforge.compiler.schedule.program import Load, Program, Region, Store, Tile
 from tpuforge.compiler.schedule.schedule import schedule
+from tpuforge.compiler.schedule.settle import Settler
 from voices import local_memory
 
 from .replay import Replay, check_buffers
@@ -64,17 +64,17 @@ def test_given_up_when_the_group_before_has_its_place(
     chip: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every other group takes nothing over: it is stored again, and the loads wait for that."""
-    place, calls = module.place, []
+    place, calls = Settler.place, []
 
-    def stubborn(memory, before, steps, start, times, carried, further):
+    def stubborn(self, memory, group, times, carried, further):
         calls.append(len(carried))
         if len(calls) % 2 == 0:
             for c in reversed(carried):
-                c.undo(memory, start)
+                c.undo(memory, group.start)
             carried.clear()
-        return place(memory, before, steps, start, times, carried, further)
+        return place(self, memory, group, times, carried, further)
 
-    monkeypatch.setattr(module, "place", stubborn)
+    monkeypatch.setattr(Settler, "place", stubborn)
     program = schedule(residual(CHIPS[chip]), Cv18xxBackend(CHIPS[chip]), 0)
     assert any(calls[1::2])
     check_buffers(program, CHIPS[chip])

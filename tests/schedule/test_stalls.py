@@ -9,9 +9,11 @@ from nets import Net
 from tpuforge.compiler.chip import Chip, chip_named
 from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
 from tpuforge.compiler.ir import Graph
+from tpuforge.compiler.schedule.lead import set_lead
 from tpuforge.compiler.schedule.plan import Plan, WeightUse, channel_slices
 from tpuforge.compiler.schedule.program import Buffer, Compute, Load, Program, Region, Store, Tile
-from tpuforge.compiler.schedule.schedule import build, schedule
+from tpuforge.compiler.schedule.schedule import schedule
+from tpuforge.compiler.schedule.settle import Settler, build
 from tpuforge.compiler.schedule.slices import fitted
 from tpuforge.compiler.schedule.timeline import group_time
 
@@ -38,7 +40,7 @@ def scheduled(graph: Graph, opt: int = 2) -> Program:
 
 def cycles(program: Program) -> float:
     backend = Cv18xxBackend(CHIP)
-    times = module.set_lead(program.steps, backend)
+    times = set_lead(program.steps, backend)
     return group_time(program.actions, times, CHIP.lane_bytes, CHIP.lanes)
 
 
@@ -110,13 +112,13 @@ def test_compressed_constants_come_faster(monkeypatch: pytest.MonkeyPatch) -> No
     assert backend.constant_cycles(wide, 4096) == backend.weight_cycles(4096)
     assert backend.constant_cycles(small, 64) == backend.weight_cycles(64)  # too short
     assert plain.constant_cycles(small, 4096) == plain.weight_cycles(4096)
-    settle, scores = module.settle, []
+    settle, scores = Settler.settle, []
 
-    def noted(plans, search, b, exact=False):
-        found = settle(plans, search, b, exact)
+    def noted(self, plans, exact=False):
+        found = settle(self, plans, exact)
         scores.append((found.score, exact))
         return found
 
-    monkeypatch.setattr(module, "settle", noted)
+    monkeypatch.setattr(Settler, "settle", noted)
     scheduled(graph)
     assert {exact for _, exact in scores} == {False, True}

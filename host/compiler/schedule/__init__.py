@@ -9,7 +9,10 @@ search.py   which consecutive layers form a group and with which plan (dynamic p
 bands.py    the first layer in bands of rows, tail.py  a last fully connected layer spread over the
             convolution before it: changes to the plans that the search does not see
 steps.py    plans -> one list of steps (loads, computations, stores) on buffers
-local.py    addresses of the buffers in local memory, and how early each load may be issued
+settle.py   groups get their places one after the other
+local.py    addresses of the buffers in local memory, and how early each load may be issued, by one
+            of several ways (strategy.py); situation.py: what the choice depends on
+schedule.py all of it, comparing plans that differ in a few groups
 ddr.py      addresses of the tensors in DDR
 """
 

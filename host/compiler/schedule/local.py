@@ -11,14 +11,13 @@ Correctness does not depend on this: the emitter derives the waits from the addr
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from .layers import Tensor
 from .program import Buffer, Compute, Load, Step, Store, feeds, span, step_buffers
+from .situation import LOOKAHEAD, Group, Known, situation
+from .strategy import LAST_RESORTS, STRATEGIES, Strategy
 from .timeline import group_time
 
-LOOKAHEAD = 24  # how many steps before its use a load may be issued
 Interval = tuple[int, int]
 
 
@@ -80,6 +79,16 @@ class LocalMemory:
             for b in self.alive[t]:
                 found.add((b.addr, b.addr + b.extent(t)))
         return sorted(found)
+
+    def around(self, start: int) -> tuple[tuple[int, int, int], ...]:
+        """What is in use, or still stored, from the first slot on in which a load of a group that
+        begins with step `start` may be issued: steps counted from `start`, addresses, bytes (of
+        stores: negative)."""
+        found = set()
+        for t in range(max(0, start - LOOKAHEAD), len(self.alive)):
+            found.update((t - start, b.addr, b.extent(t)) for b in self.alive[t])
+            found.update((t - start, b.addr, -b.size) for b in self.draining[t])
+        return tuple(sorted(found))
 
     # ---- results and constants of a whole group
     def place_fixed(self, b: Buffer, drain: bool = True) -> None:
@@ -203,103 +212,60 @@ def _gaps(taken: list[Interval], size: int, need: int) -> list[Interval]:
     return out
 
 
-@dataclass(frozen=True)
-class Strategy:
-    """order: of the buffers that are placed first; drain: keep results off places that stores still
-    read; mixed: place loads among the results, by size; swing: loads go in turn to the low and the
-    high end of the room there is; early: constants of the whole group lie where they can be loaded
-    the earliest, not at the high end; tight: place everything as low as possible, without regard to
-    overlap."""
-
-    order: Callable[[Buffer], tuple]
-    drain: bool = True
-    mixed: bool = False
-    swing: bool = False
-    early: bool = False
-    tight: bool = False
-
-    @property
-    def handicap(self) -> float:
-        """Cycles: loads at both ends leave less contiguous room for what the next group loads
-        early."""
-        return 12000.0 if self.swing else 0.0
-
-
-def by_size(b: Buffer) -> tuple:
-    return (not b.long_lived, -b.size - b.temp, b.first)
-
-
-def by_area(b: Buffer) -> tuple:
-    return (not b.long_lived, -(b.size + b.temp) * (b.last - b.first + 1), b.first)
-
-
-def by_life(b: Buffer) -> tuple:
-    return (not b.long_lived, b.first - b.last, -b.size - b.temp, b.first)
-
-
-#: tried and compared; the others only while none has found room
-STRATEGIES = (
-    Strategy(by_size),
-    Strategy(by_size, swing=True),
-    Strategy(by_size, early=True),
-    Strategy(by_size, drain=False),
-    Strategy(by_size, mixed=True),
-    Strategy(by_size, mixed=True, drain=False),
-)
-LAST_RESORTS = (Strategy(by_area), Strategy(by_life), Strategy(by_life, drain=False, tight=True))
-
-
 def place_group(
-    memory: LocalMemory,
-    before: list[Step],
-    steps: list[Step],
-    start: int,
-    times: dict[int, float],
+    memory: LocalMemory, group: Group, times: dict[int, float], known: dict[tuple, Known | None]
 ) -> float:
-    """Place all buffers of a group whose first step is number `start` by the strategy that gives
-    the shortest time (times: cycles of every action), which is returned: from the end of the steps
-    `before` on, beside which its first loads may come. NoSpaceError leaves the memory as it
-    was."""
-    memory.grow(start + len(steps))
-    buffers, loads = step_buffers(steps), _loads_of(steps)
-    _note_sources(memory, steps)
+    """Place all buffers of a group by the strategy that gives the shortest time (times: cycles of
+    every action), which is returned: from the end of the steps before on, beside which its first
+    loads may come. known: what was found out about groups, which grows. NoSpaceError leaves the
+    memory as it was."""
+    memory.grow(group.start + len(group.steps))
+    buffers, loads = step_buffers(group.steps), _loads_of(group.steps)
+    _note_sources(memory, group.steps)
+    key = situation(memory, group, buffers)
+    if key not in known:
+        known[key] = _choose(memory, group, buffers, loads, times)
+    found = known[key]
+    if found is None:
+        raise NoSpaceError
+    place_buffers(memory, buffers, loads, found.strategy)
+    for t, s in enumerate(group.steps):
+        for store in s.stores:
+            memory.note_store(group.start + t, store)
+    return found.time
+
+
+def _choose(
+    memory: LocalMemory,
+    group: Group,
+    buffers: list[Buffer],
+    loads: dict[Buffer, list[Load]],
+    times: dict[int, float],
+) -> Known | None:
+    """The best strategy; one of the last resorts if no other finds room."""
     turn = dict(memory.turn)
-    found: list[tuple[float, Strategy]] = []
+    tail, start = group.before, group.start - len(group.before)
 
-    def attempt(strategy: Strategy) -> bool:
-        try:
-            place_buffers(memory, buffers, loads, strategy)
-        except NoSpaceError:
-            undo()
-            return False
-        return True
-
-    def undo() -> None:
-        memory.forget(set(buffers), start)
-        memory.turn = dict(turn)
-
-    def time_of(some: list[Step], first: int) -> float:
-        actions = serialise(some, memory.lanes, first)
+    def time_of(some: list[Step]) -> float:
+        actions = serialise(some, memory.lanes, start)
         return group_time(actions, times, memory.size, memory.lanes)
 
-    tail = before[-LOOKAHEAD:]
-    begin = time_of(tail, start - len(tail))
+    def attempt(strategy: Strategy) -> Known | None:
+        try:
+            place_buffers(memory, buffers, loads, strategy)
+            return Known(strategy, time_of(tail + group.steps) - begin)
+        except NoSpaceError:
+            return None
+        finally:
+            memory.forget(set(buffers), group.start)
+            memory.turn = dict(turn)
 
-    def placed_time() -> float:
-        return time_of(tail + steps, start - len(tail)) - begin
-
+    begin = time_of(tail)
     constant = any(b.long_lived for b in buffers)
-    for strategy in (x for x in STRATEGIES if constant or not x.early):
-        if attempt(strategy):
-            found.append((placed_time(), strategy))
-            undo()
-    chosen = [min(found, key=lambda x: x[0] + x[1].handicap)[1]] if found else LAST_RESORTS
-    if not any(attempt(strategy) for strategy in chosen):
-        raise NoSpaceError
-    for t, s in enumerate(steps):
-        for store in s.stores:
-            memory.note_store(start + t, store)
-    return next(t for t, strategy in found if strategy is chosen[0]) if found else placed_time()
+    found = [k for x in STRATEGIES if (constant or not x.early) and (k := attempt(x))]
+    if found:
+        return min(found, key=lambda k: k.time + k.strategy.handicap)
+    return next((k for x in LAST_RESORTS if (k := attempt(x))), None)
 
 
 def _loads_of(steps: list[Step]) -> dict[Buffer, list[Load]]:

@@ -25,7 +25,7 @@ class WeightUse:
     resident: bool
 
 
-@dataclass
+@dataclass(eq=False)
 class Plan:
     """tiles: parts along n, h, w. channels: parts of the output channels of the whole group (empty:
     not cut);

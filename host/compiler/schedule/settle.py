@@ -1,0 +1,161 @@
+"""Plans -> places: groups are built and placed one after the other.
+
+A schedule is found by settling many plans that differ from each other in a few groups; what was
+found out about a group once is used again (situation.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import InternalError
+from .carry import Carry, find_carries
+from .cost import BYTES_WEIGHT
+from .layers import Layer, Tensor
+from .lead import set_lead
+from .local import LocalMemory, NoSpaceError, place_group, serialise
+from .pieces import cut_loads, join_loads
+from .plan import Plan
+from .program import Backend, Compute, Step, step_buffers
+from .search import Search
+from .situation import LOOKAHEAD, Group, Known
+from .steps import StepBuilder
+from .timeline import group_time
+
+MAX_TRIES = 100
+
+
+@dataclass
+class Settled:
+    """Plans whose buffers have places: steps and time of every group, tensors that never leave
+    local memory. exact: see set_lead. score: time of the whole, and the price of its transfers."""
+
+    plans: list[Plan]
+    groups: list[list[Step]]
+    times: list[float]
+    local: set[Tensor]
+    exact: bool
+    score: float = 0.0
+
+    def next_group(self, plan: Plan, steps: list[Step], start: int) -> Group:
+        """The group that follows these, from step number `start` on."""
+        before: list[Step] = []
+        plans = [plan]
+        for p, group in zip(reversed(self.plans), reversed(self.groups), strict=True):
+            if len(before) >= LOOKAHEAD:
+                break
+            before, plans = group[-LOOKAHEAD:] + before, [p, *plans]
+        return Group(tuple(plans), steps, start, before[-LOOKAHEAD:])
+
+
+class Settler:
+    """Gives the buffers of plans their places, for one search."""
+
+    def __init__(self, search: Search):
+        self.search, self.backend = search, search.backend
+        self.known: dict[tuple, Known | None] = {}
+
+    def build(self, plan: Plan) -> list[Step]:
+        """The steps of a plan, numbered from 0."""
+        return build(plan, self.backend)
+
+    def settle(self, plans: list[Plan], exact: bool = False) -> Settled:
+        """Give every buffer a place, group by group; groups for which there is none are planned
+        again with less memory. exact: see set_lead."""
+        backend = self.backend
+        limits: dict[Layer, float] = {}
+        memory, start = LocalMemory(backend.local_bytes, backend.lanes), 0
+        done = Settled([], [], [], set(), exact)
+        carried: list[Carry] = []
+        todo = [(p, self.build(p)) for p in plans]
+        times = set_lead([s for _, steps in todo for s in steps], backend, exact)
+        todo.reverse()
+        for _ in range(len(plans) + MAX_TRIES):
+            if not todo:
+                done.score = score([s for g in done.groups for s in g], times, backend)
+                return done
+            plan, steps = todo.pop()
+            for b in step_buffers(steps):
+                b.move(start)
+            cut_loads(steps, backend, times)
+            further = carries(plan, steps, todo)
+            group = done.next_group(plan, steps, start)
+            time = self.place(memory, group, times, carried, further)
+            if time is None:
+                others = [(p, self.build(p)) for p in smaller(plan, self.search, limits)]
+                todo += reversed(others)
+                times |= set_lead([s for _, g in reversed(todo) for s in g], backend, exact)
+                continue
+            if not plan.is_nothing:
+                done.local |= {c.tile.tensor for c in carried if c.stores}
+                carried = further
+            join_loads(steps, backend, times)
+            start += len(steps)
+            for s in steps:
+                s.group = len(done.plans)
+            done.plans.append(plan)
+            done.groups.append(steps)
+            done.times.append(time)
+        raise InternalError("the buffers of the chosen groups find no place in local memory")
+
+    def score(self, plans: list[Plan]) -> float:
+        """That of the settled plans."""
+        return self.settle(plans).score
+
+    def place(
+        self,
+        memory: LocalMemory,
+        group: Group,
+        times: dict[int, float],
+        carried: list[Carry],
+        further: list[Carry],
+    ) -> float | None:
+        """place_group with tiles carried in and out; they are given up where there is no room (the
+        lists are emptied then). None: there is no place without them."""
+        for c in further:
+            c.apply(group.steps, group.start + len(group.steps), memory)
+        for attempt, given_up in enumerate(([], further, carried)):
+            if attempt and not given_up:
+                continue
+            for c in reversed(given_up):
+                c.undo(memory, group.start if given_up is carried else 0)
+            given_up.clear()
+            try:
+                return place_group(memory, group, times, self.known)
+            except NoSpaceError:
+                pass
+        return None
+
+
+def build(plan: Plan, backend: Backend) -> list[Step]:
+    """The steps of a plan, numbered from 0."""
+    return [] if plan.is_nothing else StepBuilder(plan, backend).build()
+
+
+def score(steps: list[Step], times: dict[int, float], backend: Backend) -> float:
+    """Cycles of placed steps with the price of their transfers."""
+    actions = serialise(steps, backend.lanes)
+    moved = sum(times[id(a)] for a in actions if not isinstance(a, Compute))
+    return group_time(actions, times, backend.local_bytes, backend.lanes) + BYTES_WEIGHT * moved
+
+
+def carries(plan: Plan, steps: list[Step], todo: list[tuple[Plan, list[Step]]]) -> list[Carry]:
+    """What may stay in local memory for the next group that does something."""
+    following = next(((p, s) for p, s in reversed(todo) if not p.is_nothing), None)
+    if plan.is_nothing or following is None:
+        return []
+    return find_carries(steps, plan.layers, following[1], following[0].layers)
+
+
+def smaller(plan: Plan, search: Search, limits: dict[Layer, float]) -> list[Plan]:
+    """Plans for the layers of a group whose memory is too fragmented, with less memory than it
+    took."""
+    first = plan.layers[0]
+    limit = min(limits.get(first, search.limit), plan.peak * 1.02) * 0.95
+    for layer in plan.layers:
+        limits[layer] = limit
+    if limit < search.limit / 4:
+        raise InternalError(
+            f"layer {first.name}: no place in local memory for a plan that fits by size"
+        )
+    return search.cover(plan.layers, limit)
