@@ -6,8 +6,8 @@ deploy(graph, table, "cv181x", "net.cvimodel", test_input=["cat.jpg"])
 """
 
 from .flow.calibration import calibrate
-from .flow.checks import Deployed
 from .flow.deploy import deploy
+from .flow.deployed import Deployed
 from .flow.simulator import simulate
 from .flow.transform import Transformed, transform
 

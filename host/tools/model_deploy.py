@@ -134,11 +134,6 @@ def _deploy(options: argparse.Namespace, graph: Graph, old: bool) -> None:
         common.say(f"note: --{option} has no effect here")
     inputs = None if options.skip_validation or not options.test_input else _files(options, old)
     quant_input, quant_output = _boundary(options, graph)
-    if inputs:
-        common.say(
-            f"[CMD]: model_runner --input {options.test_input} --model {options.model} "
-            f"--output {Path(options.model).stem}_outputs.npz"
-        )
     done = api.deploy(
         graph,
         options.calibration_table,
@@ -158,11 +153,10 @@ def _deploy(options: argparse.Namespace, graph: Graph, old: bool) -> None:
         correctness=options.correctness,
         excepts=options.excepts,
         compare_all=options.compare_all or old,
+        old_files=old,
         keep=options.debug,
         console=TERMINAL,
     )
-    if old and options.model_name:
-        _write_old_name(done, options.model_name)
     _hint(done, options)
 
 
@@ -254,17 +248,6 @@ def _files(options: argparse.Namespace, old: bool) -> list[str]:
     for separator in ":;" if old else "":
         text = text.replace(separator, ",")
     return common.names(text)
-
-
-def _write_old_name(done: Deployed, name: str) -> None:
-    """What seed 001 expects (section 5.5): <model_name>_quantized.mlir and
-    <model_name>_in_fp32.npz."""
-    from ..compiler.inputs import write_npz
-
-    quantised = next(f for f in done.files if f.name.endswith("_tpu.mlir"))
-    common.write_text(done.path.with_name(f"{name}_quantized.mlir"), quantised.read_text())
-    if done.inputs:
-        write_npz(done.path.with_name(f"{name}_in_fp32.npz"), done.inputs)
 
 
 def _hint(done: Deployed, options: argparse.Namespace) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..compiler.errors import OptionError, UnsupportedError, UserInputError
 from . import common
 from .console import TERMINAL
 from .preprocessing import add_preprocessing, describe, input_attributes
-
-if TYPE_CHECKING:
-    from ..compiler.ir import Graph
 
 #: expert options of the vendor's tool that mean nothing here: accepted, and a note says so
 IGNORED_FLAGS = ("--dynamic", "--struct_optimize")
@@ -167,15 +164,10 @@ def _transform(options: argparse.Namespace, dialect: str) -> None:
         console=TERMINAL,
     )
     if old:
-        _write_op_info(
-            done.graph, Path(options.mlir).with_name(f"{options.model_name}_op_info.csv")
-        )
+        from ..compiler.flow.op_info import op_info
 
-
-def _write_op_info(graph: Graph, path: Path) -> None:
-    """Rows tensor, operation, quantisation, threshold (section 3.3); no thresholds yet."""
-    rows = [f"{op.results[0].name},{type(op).__name__},NONE,0" for op in graph.ops]
-    common.write_text(path, "\n".join(rows) + "\n")
+        path = Path(options.mlir).with_name(f"{options.model_name}_op_info.csv")
+        common.write_text(path, op_info(done.graph))
 
 
 def _check(options: argparse.Namespace, dialect: str) -> None:

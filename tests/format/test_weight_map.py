@@ -8,7 +8,15 @@ import random
 
 import pytest
 from tpuforge.compiler.errors import UserInputError
-from tpuforge.compiler.format.weight_map import Entry, WeightMap, assign_weights, parse, render
+from tpuforge.compiler.format.weight_map import (
+    Entry,
+    WeightMap,
+    assign_weights,
+    overlaid,
+    parse,
+    rekeyed,
+    render,
+)
 
 A, B, C = b"a" * 20, b"bb" * 8, b"c"
 
@@ -94,3 +102,42 @@ def test_bad_lines_are_named(line):
     good = f"a,0x00000000,{'0' * 32},4\n"
     with pytest.raises(UserInputError, match=r"map\.csv, line 2: "):
         parse(good + line + "\n", "map.csv")
+
+
+def test_chip_is_a_comment_and_comments_are_skipped():
+    table = WeightMap([Entry("#a", 0, "1" * 32, 4)], "cv181x")
+    text = render(table)
+    assert text.splitlines()[0] == "# chip: cv181x" and parse(text) == table
+    assert parse("# anything\n" + text.split("\n", 1)[1]) == WeightMap(table.entries)
+    assert assign_weights([("b", B)], table)[2].chip == "cv181x"
+
+
+def test_stored_bytes_are_the_key():
+    """A map of the vendor's, whose md5 may be of anything: what lies there counts."""
+    items = [("a", A), ("b", B)]
+    offsets, section, table = assign_weights(items)
+    foreign = WeightMap([Entry(e.name, e.offset, "0" * 32, e.size) for e in table.entries])
+    assert rekeyed(foreign, section).entries == table.entries
+    assert assign_weights(items, rekeyed(foreign, section))[0] == offsets
+    assert assign_weights(items, foreign)[0] != offsets
+
+
+def test_stored_bytes_of_another_map_are_refused():
+    _, section, table = assign_weights([("a", A), ("b", B)])
+    with pytest.raises(UserInputError, match=r"w\.bin: ends before 'b' \(16 bytes at 0x20\)"):
+        rekeyed(table, section[:40], "w.bin")
+    table.chip = "cv183x"
+    assert rekeyed(table, section) == table
+    with pytest.raises(UserInputError, match="has other bytes for 'a'"):
+        rekeyed(table, bytes([section[0] ^ 1]) + section[1:])
+
+
+def test_bytes_of_all_models():
+    """What only an earlier model has stays; the section of the later one has zeros there."""
+    _, first, table = assign_weights([("a", A), ("b", B)])
+    offsets, second, both = assign_weights([("other", B), ("new", C)], table)
+    places = [(offsets["other"], len(B)), (offsets["new"], len(C))]
+    whole = overlaid(second, places, first)
+    assert whole == A + bytes(12) + B + C + bytes(15)
+    assert rekeyed(both, whole).entries == both.entries
+    assert overlaid(second, places) == second

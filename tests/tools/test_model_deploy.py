@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 from tpuforge.compiler import api, tpu
 from tpuforge.compiler.format import cvimodel
+from tpuforge.compiler.format.weight_map import parse
 from tpuforge.compiler.ir.text import read
-from tpuforge.tools import model_deploy, model_runner, run_calibration
+from tpuforge.tools import model_deploy, model_runner, npz_tool, run_calibration
 
 PICTURES = {"mean": (128.0,) * 3, "scale": (1 / 128,) * 3, "pixel_format": "rgb"}
 
@@ -79,6 +81,9 @@ def test_new_dialect(chip: str, capsys: pytest.CaptureFixture[str]) -> None:
         f"net_{name}_int8_sym_tpu.mlir",
         f"net_{name}_int8_sym_tpu_weight.npz",
         f"net_{name}_int8_sym_final.mlir",
+        f"net_tpu_addressed_{name}_int8_sym_weight.npz",
+        f"net_{name}_int8.layer_group_config.json",
+        f"net_{name}_int8.layer_group_cache.json",
         "_weight_map.csv",
         "net_tensor_info.txt",
         "net",
@@ -89,10 +94,45 @@ def test_new_dialect(chip: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["chip"] == name and {"net.cvimodel", "_weight_map.csv"} <= set(facts["files"])
     log = Path("net.log").read_text()
     assert "$ model_deploy --opt 1 --mlir net.mlir" in log and "npz compare PASSED." in log
-    assert "[CMD]: model_runner --input net_in_f32.npz --model net.cvimodel" in out
+    prefix = f"net_{name}_int8_sym"
+    runs = [
+        f"--model {prefix}_tpu.mlir --output {prefix}_tpu_outputs.npz",
+        f"--model net.cvimodel --output {prefix}_model_outputs.npz",
+    ]
+    order = [
+        *("tpuforge v", "[Running]: quantise to INT8", f"Mlir file generated:{prefix}_tpu.mlir"),
+        f"[CMD]: model_runner --input net_in_f32.npz {runs[0]}\n[Running]: run the quantised",
+        "npz compare PASSED.\n[Running]: schedule",
+        f"Mlir file generated:{prefix}_final.mlir\nSaving net.cvimodel",
+        f"[CMD]: model_runner --input net_in_f32.npz {runs[1]}\n[Running]: run net.cvimodel",
+    ]
+    places = [out.index(text) for text in order]
+    assert places == sorted(places) and out.endswith("npz compare PASSED.\n")
     assert cvimodel.load("net.cvimodel").chip == name
     for kind in ("tpu", "final"):
         assert read(f"net_{name}_int8_sym_{kind}.mlir").outputs[0].shape[1] == 10
+
+
+def test_constants_and_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    """The .npz has the bytes that _weight_map.csv has the md5 of; the groups have every layer."""
+    argv = [*NEW, "--chip", "cv180x", "--model", "net.cvimodel", "--compress_weight", "false"]
+    assert call(capsys, model_deploy.main, *argv)[0] == 0
+    known = parse(Path("_weight_map.csv").read_text())
+    with np.load("net_tpu_addressed_cv180x_int8_sym_weight.npz") as z:
+        assert {e.name for e in known.entries} == set(z.files) and len(z.files) > 10
+        for e in known.entries:
+            assert hashlib.md5(z[e.name].tobytes()).hexdigest() == e.md5
+    base = "net_cv180x_int8.layer_group"
+    config = json.loads(Path(f"{base}_config.json").read_text())
+    assert (config["chip"], config["lanes"], config["opt"]) == ("cv180x", 2, 1)
+    assert config["compress_weight"] is False and config["merge_weight"] is False
+    groups = json.loads(Path(f"{base}_cache.json").read_text())["groups"]
+    assert [g["group"] for g in groups] == list(range(len(groups)))
+    layers = [layer["name"] for g in groups for layer in g["layers"]]
+    done = [op.results[0].name for op in read("net_cv180x_int8_sym_tpu.mlir").ops]
+    assert layers == [n for n in done if n in layers] and len(layers) >= 15
+    assert all(0 < g["local_bytes"] <= 32768 and g["cycles"] > 0 for g in groups)
+    assert all(set(g["tiles"]) == set("nhw") for g in groups)
 
 
 def test_folder_and_log_that_can_not_be(capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,7 +244,7 @@ def test_runner_dumps_all_tensors(
 
 
 def test_old_dialect(shared_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """S1-13's words: all tensors are compared, the quantised graph is named after --model_name."""
+    """S1-13's words: all tensors are compared, the files are named after --model_name."""
     cat = str(shared_dir / "data" / "images" / "cat.jpg")
     code, out, err = call(
         capsys,
@@ -228,9 +268,62 @@ def test_old_dialect(shared_dir: Path, capsys: pytest.CaptureFixture[str]) -> No
     )
     assert (code, err) == (0, "")
     assert "min_similarity = (" in out and "the worst of" in out
-    for name in ("old_quantized.mlir", "old_in_fp32.npz", "old.cvimodel"):
-        assert Path(name).is_file()
+    prefix = "old_cv183x_int8"
+    assert {p.name for p in Path().iterdir() if not p.is_symlink()} == {
+        *("old.cvimodel", "old", "old.log", "old_tensor_info.txt"),
+        *("old_quantized.mlir", "old_in_fp32.npz", "old_quantized_tensors_sim.npz"),
+        *("_weight_map.csv", "_neuron_map.csv", "_weight.bin", "old_in_f32.npz"),
+        *(f"{prefix}_sym_{n}" for n in ("tpu.mlir", "tpu_weight.npz", "final.mlir")),
+        *(f"{prefix}.layer_group_{n}.json" for n in ("config", "cache")),
+    }
     assert read("old_quantized.mlir").name == "net"
+    assert "--output old_quantized_tensors_sim.npz --dump_all_tensors\n[Running]: run old" in out
+    model = cvimodel.load("old.cvimodel")
+    section = model.weight_section()
+    assert section is not None and Path("_weight.bin").read_bytes() == section.data
+    rows = [line.rsplit(",", 5) for line in Path("_neuron_map.csv").read_text().splitlines()]
+    assert sorted(row[0] for row in rows) == sorted(t.name for t in model.programs[0].tensors)
+    assert ["input", "0x00000000", "12288", "1x3x32x32", "fp32", "io_mem"] in rows
+    with np.load("old_quantized_tensors_sim.npz") as z:
+        assert {"input", "input_si8", "output_Gemm", "output_Gemm_f32"} <= set(z.files)
+        assert z["input_si8"].dtype == np.int8 and z["input_si8"].shape == (1, 3, 32, 32)
+
+
+def test_old_dialect_keeps_what_it_compared(
+    shared_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--debug: npz_tool compares the simulator's int8 tensors with the float run, by _op_info."""
+    cat = str(shared_dir / "data" / "images" / "cat.jpg")
+    argv = ["--model_name", "old", "--mlir", "net.mlir", "--calibration_table", "table.txt"]
+    argv += ["--chip", "cv182x", "--image", cat, "--tolerance", "0.9,0.9,0.5", "--debug"]
+    assert call(capsys, model_deploy.main, *argv, "--cvimodel", "old.cvimodel")[0] == 0
+    sim = "old_quantized_tensors_sim.npz"
+    argv = ["compare", sim, "old_quantized_tensors_interp.npz", "--tolerance", "0.9999,0.99"]
+    argv += ["--op_info", "old_quantized_op_info.csv", "--dequant"]
+    code, out, _ = call(capsys, npz_tool.main, *argv)
+    assert code == 0 and "npz compare PASSED." in out
+    argv[2] = "old_full_precision_interp.npz"
+    assert call(capsys, npz_tool.main, *argv, "--tolerance", "0.9,0.5")[0] == 0
+    assert "relu_6_Relu,Add,INT8," in Path("old_quantized_op_info.csv").read_text()
+
+
+def test_every_tensor_of_the_file_is_compared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--compare_all finds what the outputs do not show: here the reference of the conversion of
+    the input has a wrong value that the network never sees."""
+    real = tpu.Quantize.reference
+
+    def wrong(self: tpu.Quantize, *arrays: Any) -> Any:
+        y = real(self, *arrays)
+        return np.where(np.arange(y.size).reshape(y.shape) == 7, y ^ 1, y).astype(np.int8)
+
+    argv = [*NEW, "--chip", "cv181x", "--model", "x.cvimodel", "--test_input", "net_in_f32.npz"]
+    assert call(capsys, model_deploy.main, *argv, "--compare_all")[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(tpu.Quantize, "reference", wrong)
+        code, _, err = call(capsys, model_deploy.main, *argv, "--compare_all")
+    assert code == 1 and "(input_si8" in err
 
 
 def test_int8_boundary(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..chip import Chip
 from ..errors import InternalError, UserInputError
-from ..inputs import Source, load_inputs, read_npz, write_npz
+from ..inputs import Source, load_inputs, read_npz
 from ..ir import Graph
 from .bisect import first_wrong_layer
 from .console import Console
+from .deployed import Deployed, failed_name
+from .op_info import op_info
 from .report import checked, first_bad, words
 from .simulator import simulate
 from .transform import PathLike, input_specs
@@ -24,27 +24,6 @@ from .transform import PathLike, input_specs
 #: default limits (cosine, euclidean) of the quantised graph against the float one
 TOLERANCE = (0.8, 0.5)
 CORRECTNESS = (0.99, 0.90)
-
-
-@dataclass
-class Deployed:
-    """path: the model file; graph: the quantised graph; compiled: model, program and command
-    stream; files: written.
-
-    inputs, expected, simulated: with a test input, the input, the outputs of the quantised graph
-    and of the file on the simulator (native types); reports: the comparisons that were made.
-    """
-
-    path: Path
-    graph: Graph
-    chip: Chip
-    opt: int
-    compiled: Any = None
-    files: list[Path] = field(default_factory=list)
-    inputs: dict[str, np.ndarray] = field(default_factory=dict)
-    expected: dict[str, np.ndarray] = field(default_factory=dict)
-    simulated: dict[str, np.ndarray] = field(default_factory=dict)
-    reports: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -60,28 +39,29 @@ class Checks:
 
 
 def check_quantised(
-    result: Deployed, top: Graph, checks: Checks, prefix: str, keep: bool, console: Console
+    result: Deployed, top: Graph, checks: Checks, keep: bool, console: Console
 ) -> None:
     """Steps 1 to 3 of section 5.4; UserInputError naming the first layer, in order, that misses the
     tolerance."""
     from ..tpu.interpreter import dequantised, run
 
     result.inputs = load_inputs(input_specs(top), checks.inputs, console.say)
-    if any(isinstance(f, np.ndarray) or Path(f).suffix.lower() != ".npz" for f in checks.inputs):
-        path = result.path.with_name(f"{top.name}_in_f32.npz")
-        result.files.append(write_npz(path, result.inputs))
-    reference = _reference(result, top, checks, console)
+    result.input_file = _keep_input(result, checks, console)
+    reference = _reference(result, top, checks, keep, console)
     tpu = result.graph
+    path = result.tensors_file("quantized_tensors_interp", "tpu_outputs")
+    console.say(runner_line(result, f"{result.prefix}_tpu.mlir", path, every=checks.compare_all))
     with console.step("run the quantised graph"):
         values = run(tpu, native_inputs(tpu, result.inputs), keep="all")
-    result.expected = {v.name: values[v.name] for v in tpu.outputs}
+    wanted = values if checks.compare_all else {v.name for v in tpu.outputs}
+    result.expected = {n: x for n, x in values.items() if n in wanted}
     real = as_top_names(dequantised(tpu, values), top, tpu)
     if keep:
-        result.files.append(write_npz(result.path.with_name(f"{prefix}_tpu_outputs.npz"), real))
+        result.write_arrays(path, real, console)
     outputs = {v.name for v in top.outputs}
-    wanted = {n: x for n, x in real.items() if checks.compare_all or n in outputs}
+    compared = {n: x for n, x in real.items() if checks.compare_all or n in outputs}
     report = checked(
-        wanted,
+        compared,
         reference,
         checks.tolerance,
         checks.excepts,
@@ -107,19 +87,39 @@ def check_quantised(
         )
 
 
+def _keep_input(result: Deployed, checks: Checks, console: Console) -> str:
+    """The files of the test input. Pictures and arrays become <name>_in_f32.npz; the old toolchain
+    has the input as <name>_in_fp32.npz in any case."""
+    named = [str(f) for f in checks.inputs if not isinstance(f, np.ndarray)]
+    given = len(named) == len(checks.inputs) and all(f.lower().endswith(".npz") for f in named)
+    kinds = [kind for kind, wanted in (("in_f32", not given), ("in_fp32", result.old)) if wanted]
+    paths = [result.beside(f"{result.name}_{kind}.npz") for kind in kinds]
+    for path in paths:
+        result.write_arrays(path, result.inputs, console)
+    return ",".join(named) if given else str(paths[0])
+
+
 def _reference(
-    result: Deployed, top: Graph, checks: Checks, console: Console
+    result: Deployed, top: Graph, checks: Checks, keep: bool, console: Console
 ) -> Mapping[str, np.ndarray]:
+    """The float tensors to compare with: given, or of the float graph; these are written as
+    <name>_top_outputs.npz (the old toolchain keeps no such file)."""
     if isinstance(checks.reference, Mapping):
         return checks.reference
     if checks.reference is not None:
         return read_npz(checks.reference)
     with console.step("run the float graph"):
         values = _float_run(top, result.inputs)
-    path = result.path.with_name(f"{top.name}_top_outputs.npz")
-    write_npz(path, values)
-    result.files.append(path)
+    kind = "full_precision_interp" if result.old else "top_outputs"
+    if keep or not result.old:
+        result.write_arrays(result.beside(f"{result.name}_{kind}.npz"), values, console)
     return values
+
+
+def runner_line(result: Deployed, model: str | Path, output: Path, every: bool) -> str:
+    """The command that does the same as the step that follows (section 5.4)."""
+    line = f"[CMD]: model_runner --input {result.input_file} --model {model} --output {output}"
+    return line + " --dump_all_tensors" * every
 
 
 def _float_run(top: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -156,29 +156,35 @@ def as_top_names(values: Mapping[str, np.ndarray], top: Graph, tpu: Graph) -> di
     return {n: found[n] for n in shapes if n in found}
 
 
-def check_simulated(
-    result: Deployed, checks: Checks, prefix: str, keep: bool, console: Console
-) -> None:
-    """Step 5 of section 5.4: the file on the simulator gives the bytes of the quantised graph."""
+def check_simulated(result: Deployed, checks: Checks, keep: bool, console: Console) -> None:
+    """Step 5 of section 5.4: the file on the simulator gives the bytes of the quantised graph; with
+    compare_all those of every tensor that it keeps in memory."""
+    path = result.tensors_file("quantized_tensors_sim", "model_outputs")
+    console.say(runner_line(result, result.path, path, every=checks.compare_all))
     with console.step(f"run {result.path.name} on the simulator"):
         native = native_inputs(result.graph, result.inputs)
         shaped = {v.name: native[v.name].reshape(_four(v.shape)) for v in result.graph.inputs}
-        result.simulated = simulate(result.path, shaped)
+        result.simulated = simulate(result.path, shaped, every=checks.compare_all)
+    if keep or result.old:
+        result.write_arrays(path, result.simulated, console)
+    if keep and result.old:
+        result.write_text(f"{result.name}_quantized_op_info.csv", op_info(result.graph))
     expected = {n: x for n, x in result.expected.items() if n not in set(checks.excepts)}
     simulated = {
         n: result.simulated[n].reshape(x.shape)
         for n, x in expected.items()
         if n in result.simulated
     }
-    if keep:
-        result.files.append(
-            write_npz(result.path.with_name(f"{prefix}_model_outputs.npz"), result.simulated)
-        )
     report = checked(
         simulated, expected, checks.correctness, (), ("model file", "quantised graph"), console
     )
     result.reports.append(report)
-    bad = [n for n, x in expected.items() if n not in simulated or not equal(simulated[n], x)]
+    outputs = {v.name for v in result.graph.outputs}
+    bad = [
+        n
+        for n, x in expected.items()
+        if (n in outputs if n not in simulated else not equal(simulated[n], x))
+    ]
     if bad:
         failed = _fail(result)
         with console.step("look for the first wrong layer"):
@@ -199,10 +205,6 @@ def _four(shape: tuple[int, ...]) -> tuple[int, ...]:
 def equal(a: np.ndarray, b: np.ndarray) -> bool:
     """Same type, shape and bytes."""
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-
-
-def failed_name(path: Path) -> Path:
-    return path.with_name(path.name + ".failed")
 
 
 def _fail(result: Deployed) -> Path:

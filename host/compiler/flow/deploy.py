@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,17 @@ import numpy as np
 from ..calibrate import CalibrationTable
 from ..chip import Chip, chip_named
 from ..errors import OptionError, UserInputError
-from ..fileio import write_text
 from ..inputs import Source
 from ..ir import Graph
 from .checks import (
     CORRECTNESS,
     TOLERANCE,
     Checks,
-    Deployed,
     check_quantised,
     check_simulated,
-    failed_name,
 )
 from .console import SILENT, Console
+from .deployed import Deployed
 from .transform import PathLike
 
 
@@ -48,6 +45,7 @@ def deploy(
     correctness: Sequence[float] | None = None,
     excepts: Sequence[str] = (),
     compare_all: bool = False,
+    old_files: bool = False,
     keep: bool = False,
     console: Console = SILENT,
 ) -> Deployed:
@@ -56,9 +54,9 @@ def deploy(
 
     graph: a Top graph or its .mlir file. table: calibration table or its file. The quantised graph
     is compared with the float one within `tolerance`; then the file, run on the simulator, must
-    give the bytes of the quantised graph. A file that fails is renamed to <model>.failed. Beside
-    the model: <prefix>_tpu.mlir, <prefix>_final.mlir, _weight_map.csv, <model>_tensor_info.txt and
-    the folder <model>/ with final.mlir and ref_files.json; prefix = <name>_<chip>_int8_sym. Pairs
+    give the bytes of the quantised graph (compare_all: of every tensor, not of the outputs only). A
+    file that fails is renamed to <model>.failed. docs/files.md lists what is written beside it;
+    old_files: with those of the old toolchain; keep: also the tensors that were compared. Pairs
     of 1x1 convolutions are merged in `graph` where the table lacks the tensor between (as the
     vendor's do) or the chip takes no longer for one. merge_weight: constants that the map
     beside the model names keep their places, so that both files can be merged; compress_weight:
@@ -70,6 +68,7 @@ def deploy(
     """
     from ..calibrate.table import unknown_names
     from ..lower import lower, merge_pairs
+    from .side_files import read_weight_map, write_compiled, write_quantised
 
     target = chip if isinstance(chip, Chip) else chip_named(chip)
     path = _model_path(model)
@@ -92,7 +91,6 @@ def deploy(
             compare_all=compare_all,
             **limits,
         )
-    prefix = f"{name or top.name}_{target.name}_int8_sym"
     with console.step(f"quantise to INT8 for {target.name}"):
         tpu = lower(
             top,
@@ -102,18 +100,19 @@ def deploy(
             quant_output=quant_output,
             quantize_table=exceptions,
         )
-    result = Deployed(path, tpu, target, opt)
-    _write_quantised(result, prefix)
+    result = Deployed(path, tpu, target, opt, name or top.name, old_files)
+    write_quantised(result, console)
     if checks is not None:
-        check_quantised(result, top, checks, prefix, keep, console)
+        check_quantised(result, top, checks, keep, console)
+    known = read_weight_map(path.parent, target.name, console) if merge_weight else None
     with console.step("schedule and emit"):
-        known = _weight_map(path.parent / "_weight_map.csv") if merge_weight else None
         result.compiled = _compile(tpu, target, opt, known, compress_weight)
         if model_version is not None:
             result.compiled.model.version = model_version
-    _write_files(result, prefix, console)
+    options = {"opt": opt, "compress_weight": compress_weight, "merge_weight": merge_weight}
+    write_compiled(result, options, known, console)
     if checks is not None:
-        check_simulated(result, checks, prefix, keep, console)
+        check_simulated(result, checks, keep, console)
     return result
 
 
@@ -163,13 +162,6 @@ def _quantize_table(table: Mapping[str, str] | PathLike | None) -> dict[str, str
 
 
 # ---- making
-def _weight_map(path: Path) -> Any:
-    """The places of the constants of the file made before; none without a map."""
-    from ..format.weight_map import WeightMap, parse
-
-    return parse(path.read_text(errors="replace"), str(path)) if path.is_file() else WeightMap()
-
-
 def _compile(tpu: Graph, chip: Chip, opt: int, known: Any, compress_weight: bool) -> Any:
     from ... import __version__
     from ..emit.cv18xx.compile import compile_graph
@@ -182,98 +174,3 @@ def _compile(tpu: Graph, chip: Chip, opt: int, known: Any, compress_weight: bool
         compress_weight=compress_weight,
         compiler_version=f"tpuforge {__version__}",
     )
-
-
-def _write_quantised(result: Deployed, prefix: str) -> None:
-    from ..ir.text import write
-
-    path = result.path.with_name(f"{prefix}_tpu.mlir")
-    weights = path.with_name(f"{prefix}_tpu_weight.npz")
-    write(result.graph, path, weights)
-    result.files += [path, weights]
-
-
-def _write_final(result: Deployed, prefix: str) -> None:
-    """The quantised graph once more, followed by where the compiled file keeps its tensors."""
-    from ..ir.text import to_text
-
-    path = result.path.with_name(f"{prefix}_final.mlir")
-    rows = [
-        f"//   {t.name} {t.offset:#x} {t.dtype.word} {list(t.shape)}"
-        for p in result.compiled.model.programs
-        for t in p.tensors
-    ]
-    notes = [
-        f"// {result.path.name}: tensors in memory (address code, type, shape); the others stay "
-        "in local memory",
-        *rows,
-    ]
-    text = to_text(result.graph, f"{prefix}_tpu_weight.npz").rstrip("\n")
-    result.files.append(write_text(path, "\n".join([text, *notes]) + "\n"))
-
-
-def _write_files(result: Deployed, prefix: str, console: Console) -> None:
-    from ..format import cvimodel
-    from ..format.weight_map import render
-
-    path, compiled = result.path, result.compiled
-    cvimodel.save(compiled.model, path)
-    failed_name(path).unlink(missing_ok=True)
-    beside = path.parent
-    write_text(beside / "_weight_map.csv", render(compiled.weight_map))
-    write_text(path.with_name(f"{path.stem}_tensor_info.txt"), tensor_info(compiled.model))
-    result.files += [
-        path,
-        beside / "_weight_map.csv",
-        path.with_name(f"{path.stem}_tensor_info.txt"),
-    ]
-    _write_final(result, prefix)
-    _write_folder(result, prefix, console)
-    console.say(f"Saving {path}")
-
-
-def _write_folder(result: Deployed, prefix: str, console: Console) -> None:
-    """The folder <model>/ of section 5.5: final.mlir and the list of files, for scripts that look
-    there."""
-    folder = result.path.with_suffix("")
-    if folder.exists() and not folder.is_dir():
-        console.say(f"note: {folder} is a file: the folder of that name is left out")
-        return
-    folder.mkdir(exist_ok=True)
-    final = result.path.with_name(f"{prefix}_final.mlir")
-    result.files.append(write_text(folder / "final.mlir", final.read_text()))
-    facts = {
-        "version": result.compiled.model.mlir_version,
-        "chip": result.chip.name,
-        "quantize": "INT8",
-        "files": sorted(f.name for f in result.files if f.parent == result.path.parent),
-    }
-    text = json.dumps(facts, indent=1) + "\n"
-    result.files.append(write_text(folder / "ref_files.json", text))
-
-
-def tensor_info(model: Any) -> str:
-    """The diagnostic list of section 15.5: one row per tensor of the file that lies in DDR."""
-    columns = (
-        "layer_id, tensor_name, inGroup, ignore, gaddr, g_shape, lg_idx_slice, laddr, qtype, "
-        "qscale. "
-    )
-    lines = []
-    for number, program in enumerate(model.programs, 1):
-        lines.append(f"Cmdbuf{number}: {columns}")
-        for index, t in enumerate(program.tensors):
-            shape = ",".join(str(d) for d in t.shape)
-            row = (
-                index,
-                t.name,
-                "false",
-                "false",
-                t.offset,
-                shape,
-                "x",
-                "x",
-                t.dtype.word,
-                f"{t.qscale:.6f}",
-            )
-            lines.append(" ".join(str(field) for field in row))
-    return "\n".join(lines) + "\n"

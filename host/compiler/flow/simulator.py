@@ -83,9 +83,10 @@ def _binding() -> Any:
     return cvi_nn
 
 
-def simulate(path: PathLike, inputs: Mapping[str, np.ndarray]) -> Arrays:
-    """Outputs (native types) of a model file for one set of inputs."""
-    with Simulator(path) as simulator:
+def simulate(path: PathLike, inputs: Mapping[str, np.ndarray], *, every: bool = False) -> Arrays:
+    """Outputs (native types) of a model file for one set of inputs; every: all tensors that keep
+    their bytes."""
+    with Simulator(path, every=every) as simulator:
         return simulator.run(inputs)
 
 

@@ -124,7 +124,7 @@ def _tensors(program: Program) -> list[str]:
         shown = f"{qscale:.6f}" if 0.000001 < qscale <= 400 else "-"
         lines.append(
             f"        {index:03d}  {_low(tensor.offset):<12}{tensor.dtype.word:<6}"
-            f"{_DIMS.format(*tensor.shape)}{shown:<10} {_memory(program, tensor):<7} {tensor.name}"
+            f"{_DIMS.format(*tensor.shape)}{shown:<10} {memory(program, tensor):<7} {tensor.name}"
         )
     return lines
 
@@ -142,7 +142,8 @@ def _quantiser_scales(program: Program) -> dict[str, float]:
     return scales
 
 
-def _memory(program: Program, tensor: Tensor) -> str:
+def memory(program: Program, tensor: Tensor) -> str:
+    """Where a tensor lies: shared, private, io_mem; `   -` for memory of the CPU."""
     base = selector(tensor.offset)
     if tensor.offset == SYSTEM_MEMORY:
         return "   -"

@@ -104,6 +104,7 @@ def _constants(
     loads = {key: constants.loads(piece) for key, piece in slices.items()}
     items = constants.stored
     offsets, section, new_map = assign_weights(items.items(), known)
+    new_map.chip = chip.name
     entries = [
         f.Weight(
             name, f.address(f.WEIGHT, offsets[name]), len(data), (1, 1, 1, len(data)), f.DType.INT8
