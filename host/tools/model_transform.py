@@ -4,13 +4,18 @@ section 3)."""
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..compiler.errors import OptionError, UnsupportedError, UserInputError
 from . import common
 from .console import TERMINAL
 from .preprocessing import add_preprocessing, describe, input_attributes
+
+if TYPE_CHECKING:
+    from ..compiler.api import Transformed
 
 #: expert options of the vendor's tool that mean nothing here: accepted, and a note says so
 IGNORED_FLAGS = ("--dynamic", "--struct_optimize")
@@ -120,11 +125,11 @@ def _main(argv: list[str]) -> int:
         common.check_output(path)
     log = Path(options.mlir).with_name(f"{options.model_name}.log")
     with common.log_to(log, "model_transform", argv, anew=True):
-        _transform(options, dialect)
+        _transform(options, dialect, argv)
     return 0
 
 
-def _transform(options: argparse.Namespace, dialect: str) -> None:
+def _transform(options: argparse.Namespace, dialect: str, argv: list[str]) -> None:
     from ..compiler import api
 
     common.say(common.version_line())
@@ -136,16 +141,6 @@ def _transform(options: argparse.Namespace, dialect: str) -> None:
     preprocess = _preprocessing(options, dialect, shapes)
     for attributes in filter(None, preprocess):
         common.say("\n".join(describe(attributes)))
-    if options.test_result and not options.not_inference:
-        taken = Path(options.mlir).with_name(f"{options.model_name}_in_f32.npz")
-        for model, result in (
-            (options.model_def, f"{options.model_name}_ref_outputs.npz"),
-            (options.mlir, options.test_result),
-        ):
-            common.say(
-                f"[CMD]: model_runner --input {taken} --model {model} --output {result} "
-                "--dump_all_tensors"
-            )
     old = dialect == common.OLD
     done = api.transform(
         options.model_def,
@@ -163,11 +158,30 @@ def _transform(options: argparse.Namespace, dialect: str) -> None:
         keep=options.debug,
         console=TERMINAL,
     )
-    if old:
-        from ..compiler.flow.op_info import op_info
+    (_old_files if old else _new_files)(options, done, argv)
 
-        path = Path(options.mlir).with_name(f"{options.model_name}_op_info.csv")
-        common.write_text(path, op_info(done.graph))
+
+def _old_files(options: argparse.Namespace, done: Transformed, argv: list[str]) -> None:
+    """<model_name>_op_info.csv (section 3.3)."""
+    from ..compiler.flow.op_info import op_info
+
+    path = Path(options.mlir).with_name(f"{options.model_name}_op_info.csv")
+    common.write_text(path, op_info(done.graph))
+
+
+def _new_files(options: argparse.Namespace, done: Transformed, argv: list[str]) -> None:
+    """The graph as ONNX in text, and the list of files with the command that made them."""
+    from ..compiler.top.export import to_text
+
+    path = Path(options.mlir).with_name(f"{options.model_name}_opt.onnx.prototxt")
+    common.write_text(path, to_text(done.graph))
+    facts = {
+        "version": common.version_line(),
+        "command": shlex.join(["model_transform", *argv]),
+        "files": [str(f) for f in (*done.files, path)],
+    }
+    path = Path(options.mlir).with_name(f"{options.model_name}.ref_files.json")
+    common.write_text(path, json.dumps(facts, indent=1) + "\n")
 
 
 def _check(options: argparse.Namespace, dialect: str) -> None:

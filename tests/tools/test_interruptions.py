@@ -81,7 +81,7 @@ def main_of(tool: str) -> Callable[[list[str]], int]:
 def test_disk_full(tool: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing can be longer than 40 bytes; then the big files of deploy only."""
     before = set(here.iterdir())
-    for size in (40, 900):
+    for size in (40, 1500):
         with short_files(size):
             code = main_of(tool)(COMMANDS[tool].format(".").split())
         err = capsys.readouterr().err

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from google.protobuf import text_format
 from onnx import TensorProto, helper
 from tpuforge.compiler.ir.text import read
+from tpuforge.compiler.top.export import to_onnx
 from tpuforge.tools import model_transform
 
 PICTURES = [
@@ -79,13 +82,22 @@ def test_new_dialect(
         "net_origin.mlir",
         "net_in_f32.npz",
         "net_top_outputs.npz",
+        "net_opt.onnx.prototxt",
+        "net.ref_files.json",
         "net.log",
     }
+    facts = json.loads(Path("net.ref_files.json").read_text())
+    assert {*facts["files"], "net.ref_files.json", "net.log"} == {p.name for p in Path().iterdir()}
+    assert facts["command"].startswith("model_transform --model_name net --model_def ")
     log = Path("net.log").read_text()
     assert "$ model_transform --model_name net" in log and out.splitlines()[-1] in log
+    order = ["preprocessing: ", "Mlir file generated:net.mlir", "Saving net_in_f32.npz"]
     for model, result in ((zoo("tiny_resnet"), "net_ref"), ("net.mlir", "net_top")):
-        start = f"[CMD]: model_runner --input net_in_f32.npz --model {model} --output {result}"
-        assert start in out
+        runner = f"[CMD]: model_runner --input net_in_f32.npz --model {model}"
+        order.append(f"{runner} --output {result}_outputs.npz --dump_all_tensors\n")
+    order += ["Saving net_top_outputs.npz", "npz compare PASSED."]
+    places = [out.index(text) for text in order]
+    assert places == sorted(places)
     graph = read("net.mlir")
     assert graph.name == "net"
     origin = Path("net_origin.mlir").read_text()
@@ -98,6 +110,24 @@ def test_new_dialect(
         )
         assert set(tensors.files) == {v.name for v in graph.values()}
         assert graph.outputs[0].name == "output_Gemm"
+
+
+def test_text_is_onnx(zoo: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """<name>_opt.onnx.prototxt: a valid model; given its constants again it computes the same."""
+    code, _, _ = call(
+        capsys, "--model_name", "net", "--model_def", str(zoo("tiny_resnet")), "--mlir", "net.mlir"
+    )
+    assert code == 0
+    text = Path("net_opt.onnx.prototxt").read_text()
+    model = text_format.Parse(text, onnx.ModelProto())
+    assert len(text) < 30_000 and model.graph.output[0].name == "output_Gemm"
+    graph = read("net.mlir")
+    full = to_onnx(graph)
+    for short, tensor in zip(model.graph.initializer, full.graph.initializer, strict=True):
+        assert (short.name, list(short.dims)) == (tensor.name, list(tensor.dims))
+        assert short.data_type == tensor.data_type
+        short.CopyFrom(tensor)
+    assert model == full
 
 
 def test_old_dialect_equals_new(

@@ -108,6 +108,13 @@ def transform(
             if Path(str(mlir)).stem != name:
                 _save(result, beside / f"{Path(str(mlir)).stem}_in_f32.npz", result.inputs, console)
         if infer:
+            if beside is not None and isinstance(model, str | os.PathLike):
+                taken, ours = beside / f"{name}_in_f32.npz", test_result or f"{name}_outputs.npz"
+                for file, output in (model, f"{name}_ref_outputs.npz"), (mlir, ours):
+                    console.say(
+                        f"[CMD]: model_runner --input {taken} --model {file} --output {output} "
+                        "--dump_all_tensors"
+                    )
             _prove(model, result, tolerance or TOLERANCE, excepts, test_result, keep, console)
     return result
 

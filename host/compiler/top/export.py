@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf import text_format
 from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import InternalError
@@ -20,10 +21,15 @@ from .data import Input
 OPSET, IR_VERSION = 17, 8
 
 
-class _Builder:
-    """Collects nodes and initializers; equal constants without a name are stored once."""
+SMALL = 16  # elements of a constant that is worth reading
 
-    def __init__(self) -> None:
+
+class _Builder:
+    """Collects nodes and initializers; equal constants without a name are stored once. small_only:
+    larger constants have type and shape, but no values."""
+
+    def __init__(self, small_only: bool = False) -> None:
+        self.small_only = small_only
         self.nodes: list[onnx.NodeProto] = []
         self.inits: list[onnx.TensorProto] = []
         self.names: set[str] = set()
@@ -57,19 +63,33 @@ class _Builder:
 
     def _store(self, data: np.ndarray, hint: str) -> str:
         name = self.unique(hint)
-        self.inits.append(numpy_helper.from_array(np.asarray(data), name))
+        array = np.asarray(data)
+        if self.small_only and array.size > SMALL:
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            self.inits.append(onnx.TensorProto(name=name, data_type=kind, dims=array.shape))
+        else:
+            self.inits.append(numpy_helper.from_array(array, name))
         return name
 
 
-def to_onnx(graph: Graph, extra_outputs: str | Iterable[str] | None = None) -> onnx.ModelProto:
+def to_text(graph: Graph) -> str:
+    """The graph in ONNX as text (protobuf's text format), for people and viewers: constants of more
+    than 16 elements have no values."""
+    return text_format.MessageToString(to_onnx(graph, small_only=True))
+
+
+def to_onnx(
+    graph: Graph, extra_outputs: str | Iterable[str] | None = None, *, small_only: bool = False
+) -> onnx.ModelProto:
     """The graph in standard ONNX (opset 17). Tensor names are the names of the values; batch and
     shapes are the graph's.
 
     A fused activation becomes a Relu or Clip node behind its op (the tensor before it is named
     <name>/linear). extra_outputs: names of values that become outputs after the graph's own, or
-    "all". Raises InternalError for an unknown name.
+    "all". small_only: without the values of constants of more than 16 elements. Raises
+    InternalError for an unknown name.
     """
-    b = _Builder()
+    b = _Builder(small_only)
     b.names.update(v.name for v in graph.values())
     for op in graph.ops:
         _emit(b, op)
