@@ -2,6 +2,6 @@
 
 import sys
 
-from .tools.main import main
+from .tools.entry import start
 
-sys.exit(main())
+sys.exit(start("tpuforge"))

@@ -21,6 +21,7 @@ from . import console
 from .arguments import Parser, bool_word, floats, ints, names, shapes
 from .console import Progress, log_to, say, step, version_line
 from .dialect import NEW, OLD, detect_dialect
+from .entry import interrupted
 
 __all__ = [
     "NEW", "OLD", "Parser", "Progress", "add_common_options", "apply_common_options",
@@ -59,22 +60,11 @@ def run(
     except OSError as e:
         return _fail(prog, f"{e.filename or 'output'}: {e.strerror or e}", 1, args)
     except Exception as e:
-        if _interrupted(e):
+        if interrupted(e):
             return _fail(prog, "interrupted", 130, [])
         what = f"internal error ({type(e).__name__}: {e})"
         how = "this is a bug of tpuforge: run again with --debug and report it"
         return _fail(prog, f"{what}; {how}", 1, args)
-
-
-def _interrupted(e: BaseException | None) -> bool:
-    """Does the error come from Ctrl-C? Libraries that are being imported then raise their own."""
-    seen: set[int] = set()
-    while e is not None and id(e) not in seen:
-        if isinstance(e, KeyboardInterrupt):
-            return True
-        seen.add(id(e))
-        e = e.__cause__ or e.__context__
-    return False
 
 
 def _fail(prog: str, message: str, code: int, args: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -19,7 +20,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from tpuforge.compiler import api
-from tpuforge.tools import common
+from tpuforge.tools import common, entry
 
 DEPLOY = "--mlir net.mlir --quantize INT8 --calibration_table t --chip cv181x --opt 0"
 COMMANDS = {
@@ -149,3 +150,76 @@ def test_interrupted_import(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert common.run(main, "tool", []) == 130
     assert capsys.readouterr().err == "tool: error: interrupted\n"
+
+
+PROJECT = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+SCRIPTS = re.findall(r'^"?([\w.]+)"? = "(tpuforge[\w.]*):(\w+)"$', PROJECT, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("script", "module", "function"), SCRIPTS)
+def test_every_command_begins_at_the_entry(script: str, module: str, function: str) -> None:
+    assert len(SCRIPTS) > 15
+    assert module == "tpuforge.tools.entry"
+    tool = importlib.import_module(f"tpuforge.tools.{entry.MODULES.get(function, function)}")
+    assert callable(tool.main) and callable(getattr(entry, function))
+    assert script.removesuffix(".py") in (function, "cvi_npz_tool", "tpu_model")
+
+
+#: every import of a module of ours behind the entry is interrupted
+SLOW = """
+import builtins, sys
+real = builtins.__import__
+def slow(name, *rest):
+    if "common" in name or name == "argparse":
+        assert not {"numpy", "argparse", "tpuforge.tools.console"} & set(sys.modules)
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as e:
+            raise (ImportError("half") if name == "argparse" else e)
+    return real(name, *rest)
+builtins.__import__ = slow
+sys.argv = ["model_deploy"]
+"""
+
+
+@pytest.mark.parametrize("how", ["from tpuforge.tools.entry import model_deploy as main",
+                                 "def main(): import tpuforge.__main__"])  # fmt: skip
+def test_interrupted_before_main(how: str) -> None:
+    """Ctrl-C while the command is still being imported."""
+    code = f"{SLOW}\n{how}\nsys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    name = "tpuforge" if "__main__" in how else "model_deploy"
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == f"{name}: error: interrupted\n"
+
+
+SWALLOWED = """
+import os, signal, sys, types
+from tpuforge.tools import entry
+def main():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        pass
+    raise ImportError("half")
+sys.modules["tpuforge.tools.tool"] = types.SimpleNamespace(main=main)
+signal.signal(signal.SIGINT, getattr(signal, sys.argv[1]))
+sys.exit(entry.start("tool"))
+"""
+
+
+def test_interruption_that_a_library_swallows() -> None:
+    """numpy raises an ImportError that knows nothing of it. Ignored, it is no interruption."""
+    codes = {}
+    for handler in ("default_int_handler", "SIG_IGN"):
+        command = [sys.executable, "-c", SWALLOWED, handler]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        codes[handler] = done.returncode
+        assert ("ImportError: half" in done.stderr) == (handler == "SIG_IGN")
+    assert codes == {"default_int_handler": 130, "SIG_IGN": 1}
+
+
+def test_an_import_that_fails_is_not_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tpuforge.tools.model_deploy", None)
+    with pytest.raises(ImportError):
+        entry.start("model_deploy")
