@@ -37,9 +37,12 @@ class Chip:
         return 0.75 * self.ddr_peak_bytes_per_second / self.clock_hz
 
 
+ALIGNMENT = 16  # bytes: of planes of local memory and rows of matrices
+
+
 def align16(size: int) -> int:
-    """Round up to 16 bytes, to which planes of local memory and rows of matrices are aligned."""
-    return -(-size // 16) * 16
+    """Round up to ALIGNMENT."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 CHIPS = {

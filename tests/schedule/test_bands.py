@@ -9,11 +9,15 @@ import pytest
 from net_cases import Sampler
 from tpuforge.compiler.calibrate.table import read_table
 from tpuforge.compiler.chip import CHIPS, chip_named
+from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
 from tpuforge.compiler.frontend import transform_graph
 from tpuforge.compiler.ir import Graph
 from tpuforge.compiler.lower import lower, merge_pairs
 from tpuforge.compiler.schedule import bands
 from tpuforge.compiler.schedule import schedule as schedule_module
+from tpuforge.compiler.schedule.layers import build_layers
+from tpuforge.compiler.schedule.search import Search
+from tpuforge.compiler.schedule.settle import Settler
 from voices import check, simulate
 
 FIRST = {
@@ -48,10 +52,10 @@ def test_bytes(name: str, chip: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the number of bands, also where it does not pay."""
     for count in (2, 3, 7):
 
-        def forced(plans, *_, count=count):
-            plan = replace(plans[0], tiles=(1, 1, 1), bands=count)
+        def forced(best, settler, count=count):
+            plan = replace(best.plans[0], tiles=(1, 1, 1), bands=count)
             assert bands.can_be_cut(plan)
-            return [plan, *plans[1:]]
+            return settler.settle([plan, *best.plans[1:]])
 
         monkeypatch.setattr(schedule_module, "first_in_bands", forced)
         for batch in (1, 2):
@@ -59,11 +63,33 @@ def test_bytes(name: str, chip: str, monkeypatch: pytest.MonkeyPatch) -> None:
             assert result.program.plans[0].bands == count
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_compared_with_the_same_times_of_constants(
+    exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plans with bands are settled as those without were, which are not settled again."""
+    backend = Cv18xxBackend(chip_named("cv181x"))
+    search = Search(build_layers(net("stem", "cv181x"), backend.lanes), backend)
+    settler = Settler(search)
+    best = settler.settle(search.run(), exact)
+    settle, tried = settler.settle, []
+
+    def noted(plans, exact=False):
+        tried.append((plans[0].bands, exact))
+        return settle(plans, exact)
+
+    monkeypatch.setattr(settler, "settle", noted)
+    monkeypatch.setattr(bands, "WORTH", 0.0)
+    found = bands.first_in_bands(best, settler)
+    assert tried == [(count, exact) for count in bands.COUNTS]
+    assert found.exact == exact and found.score <= best.score
+
+
 @pytest.mark.parametrize("width", [1, 3, 8, 16, 24, 33])
 def test_bands_begin_aligned(width: int) -> None:
     for rows in ((0, 1), (0, 24), (5, 70)):
         for count in (1, 2, 3, 9):
-            cut = bands.band_rows(rows, width, count)
+            cut = bands.band_rows(rows, width, count, 16)
             assert [a for a, _ in cut[1:]] == [b for _, b in cut[:-1]] and len(cut) <= count
             assert (cut[0][0], cut[-1][1]) == rows
-            assert all((a - rows[0]) * width % bands.ALIGNMENT == 0 for a, _ in cut)
+            assert all((a - rows[0]) * width % 16 == 0 for a, _ in cut)

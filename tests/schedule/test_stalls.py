@@ -15,7 +15,7 @@ from tpuforge.compiler.schedule.program import Buffer, Compute, Load, Program, R
 from tpuforge.compiler.schedule.schedule import schedule
 from tpuforge.compiler.schedule.settle import Settler, build
 from tpuforge.compiler.schedule.slices import fitted
-from tpuforge.compiler.schedule.timeline import group_time
+from tpuforge.compiler.schedule.timeline import Timeline
 
 from .replay import Replay, check_buffers
 
@@ -41,7 +41,7 @@ def scheduled(graph: Graph, opt: int = 2) -> Program:
 def cycles(program: Program) -> float:
     backend = Cv18xxBackend(CHIP)
     times = set_lead(program.steps, backend)
-    return group_time(program.actions, times, CHIP.lane_bytes, CHIP.lanes)
+    return Timeline(times, CHIP.lanes).end(program.actions)
 
 
 def test_two_slices_of_constants_fit() -> None:
@@ -92,9 +92,9 @@ def test_neighbours_in_memory_do_not_wait() -> None:
     second = Compute("relu", layer, made[1], region, [(made[2], region)])
     times = {id(load): 10.0, id(first): 100.0, id(other): 50.0, id(second): 100.0}
     actions = [load, first, other, second]
-    assert group_time(actions, times, 1024, 8) == 10 + 100 + 100
+    assert Timeline(times, 8).end(actions) == 10 + 100 + 100
     made[2].buffer.addr = 0
-    assert group_time(actions, times, 1024, 8) == 10 + 100 + 50 + 100
+    assert Timeline(times, 8).end(actions) == 10 + 100 + 50 + 100
 
 
 def test_compressed_constants_come_faster(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,33 +7,32 @@ the whole group would do the same, at the price of halo rows and of constants lo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from math import gcd
+from typing import TYPE_CHECKING
 
 from .plan import Plan, group_tensors
-from .program import Backend
 from .regions import Interval
 
-Score = Callable[[list[Plan]], float]
+if TYPE_CHECKING:
+    from .settle import Settled, Settler
+
 COUNTS = (2, 3, 4, 6)  # bands that are tried
 WORTH = 0.003  # share of the whole time that loading the input takes at least
-ALIGNMENT = 16  # bytes to which results are aligned
 
 
-def first_in_bands(plans: list[Plan], backend: Backend, score: Score) -> list[Plan]:
-    """The plans with the first layer in bands where that pays. score: cost of all of them."""
+def first_in_bands(best: Settled, settler: Settler) -> Settled:
+    """The plans with the first layer in bands where that pays."""
+    plans, backend = best.plans, settler.backend
     k = next((i for i, p in enumerate(plans) if not p.is_nothing), None)
     if k is None or not can_be_cut(plans[k]):
-        return plans
+        return best
     x = plans[k].layers[0].inputs[0]
-    best, least = plans, score(plans)
-    if backend.transfer_cycles(x.shape, x, False) < WORTH * least:
-        return plans
+    if backend.transfer_cycles(x.shape, x, False) < WORTH * best.score:
+        return best
     for count in COUNTS:
         tried = [*plans[:k], replace(plans[k], bands=count), *plans[k + 1 :]]
-        if (cost := score(tried)) < least:
-            best, least = tried, cost
+        best = min(best, settler.settle(tried, best.exact), key=lambda s: s.score)
     return best
 
 
@@ -52,8 +51,8 @@ def can_be_cut(plan: Plan) -> bool:
     )
 
 
-def band_rows(rows: Interval, width: int, count: int) -> list[Interval]:
-    """Rows cut into at most `count` bands that begin at multiples of ALIGNMENT bytes."""
-    unit = ALIGNMENT // gcd(ALIGNMENT, width)
+def band_rows(rows: Interval, width: int, count: int, alignment: int) -> list[Interval]:
+    """Rows cut into at most `count` bands that begin at multiples of `alignment` bytes."""
+    unit = alignment // gcd(alignment, width)
     length = -(-(rows[1] - rows[0]) // (count * unit)) * unit
     return [(a, min(a + length, rows[1])) for a in range(rows[0], rows[1], length)]

@@ -13,10 +13,10 @@ from __future__ import annotations
 from bisect import insort
 
 from .layers import Tensor
-from .program import Buffer, Compute, Load, Step, Store, feeds, span, step_buffers
+from .program import Action, Buffer, Load, Step, Store, feeds, span, step_buffers
 from .situation import LOOKAHEAD, Group, Known, situation
 from .strategy import LAST_RESORTS, STRATEGIES, Strategy
-from .timeline import group_time
+from .timeline import Timeline
 
 Interval = tuple[int, int]
 
@@ -26,10 +26,10 @@ class NoSpaceError(Exception):
 
 
 class LocalMemory:
-    """Who occupies which bytes in which step."""
+    """Who occupies which bytes in which step. unit: bytes to which buffers are aligned."""
 
-    def __init__(self, size: int, lanes: int):
-        self.size, self.lanes = size, lanes
+    def __init__(self, size: int, lanes: int, unit: int):
+        self.size, self.lanes, self.unit = size, lanes, unit
         self.alive: list[list[Buffer]] = []  # per step: buffers whose bytes are in use
         self.draining: list[list[Buffer]] = []  # per step: buffers being stored by the TDMA
         self.early: dict[Buffer, list[Buffer]] = {}  # pieces of a tile that come before its use
@@ -84,7 +84,7 @@ class LocalMemory:
         """What is in use, or still stored, from the first slot on in which a load of a group that
         begins with step `start` may be issued: steps counted from `start`, addresses, bytes (of
         stores: negative)."""
-        found = set()
+        found: set[tuple[int, int, int]] = set()
         for t in range(max(0, start - LOOKAHEAD), len(self.alive)):
             found.update((t - start, b.addr, b.extent(t)) for b in self.alive[t])
             found.update((t - start, b.addr, -b.size) for b in self.draining[t])
@@ -169,7 +169,7 @@ class LocalMemory:
                 if low <= after <= high - b.size:
                     found.add(after)
                 if low <= before <= high - b.size:
-                    found.add(before & ~15)
+                    found.add(before // self.unit * self.unit)
         return found
 
     def earliest(self, first: int, addr: int, spans: list[Interval], bound: int) -> list[int]:
@@ -245,10 +245,10 @@ def _choose(
     """The best strategy; one of the last resorts if no other finds room."""
     turn = dict(memory.turn)
     tail, start = group.before, group.start - len(group.before)
+    timeline = Timeline(times, memory.lanes)
 
     def time_of(some: list[Step]) -> float:
-        actions = serialise(some, memory.lanes, start)
-        return group_time(actions, times, memory.size, memory.lanes)
+        return timeline.end(serialise(some, memory.lanes, start))
 
     def attempt(strategy: Strategy) -> Known | None:
         try:
@@ -330,7 +330,7 @@ def _note_sources(memory: LocalMemory, steps: list[Step]) -> None:
         b.ready = slot
 
 
-def serialise(steps: list[Step], lanes: int, start: int = 0) -> list[Load | Compute | Store]:
+def serialise(steps: list[Step], lanes: int, start: int = 0) -> list[Action]:
     """The one order in which both engines get their work: per slot first the loads whose place is
     free, then the stores of the step before, then the loads into the places that these stores
     release; then the computation. Where the computation waits for one of the last, loads for later
@@ -340,8 +340,8 @@ def serialise(steps: list[Step], lanes: int, start: int = 0) -> list[Load | Comp
     loads: list[list[tuple[int, Load]]] = [[] for _ in steps]
     for i, s in enumerate(steps):
         for load in s.loads:
-            insort(loads[max(0, load.slot - start)], (i, load), key=lambda x: x[0])
-    actions: list[Load | Compute | Store] = []
+            loads[max(0, load.slot - start)].append((i, load))
+    actions: list[Action] = []
     pending: list[Store] = []
     for t, s in enumerate(steps):
         stored = [(p.tile.buffer.addr, span(p.tile, p.region, lanes)) for p in pending]

@@ -7,8 +7,6 @@ is loaded in the same slot after all is joined again.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from .cost import moving_cycles
 from .plan import channel_slices
 from .program import Backend, Load, Step
@@ -44,7 +42,7 @@ def _pieces(load: Load, backend: Backend, times: dict[int, float]) -> list[Load]
         return [load]
     cuts = channel_slices(r.c[1] - r.c[0], backend.lanes, count)
     pieces = [
-        Load(load.buffer, tile, region=replace(r, c=(r.c[0] + a, r.c[0] + b))) for a, b in cuts
+        Load(load.buffer, tile, region=r._replace(c=(r.c[0] + a, r.c[0] + b))) for a, b in cuts
     ]
     spent = [moving_cycles(backend, tile, x.part, False) for x in pieces]
     if len(pieces) < 2 or sum(spent) > MORE * whole:
@@ -67,7 +65,7 @@ def join_loads(steps: list[Step], backend: Backend, times: dict[int, float]) -> 
                 and last.part.c[1] == load.part.c[0]
             ):
                 assert last.tile is not None
-                region = replace(last.part, c=(last.part.c[0], load.part.c[1]))
+                region = last.part._replace(c=(last.part.c[0], load.part.c[1]))
                 load = Load(
                     last.buffer,
                     last.tile,

@@ -4,7 +4,7 @@ computations."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .layers import Layer, LayerGraph, Tensor, Window
 from .plan import Plan
@@ -53,8 +53,7 @@ class Buffer:
         self.temp_last += steps
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """Half-open intervals of n, c, h, w of a tensor."""
 
     n: Interval
@@ -197,6 +196,9 @@ class Compute:
     partial: str = "only"
 
 
+Action = Load | Compute | Store
+
+
 @dataclass(eq=False, slots=True)
 class Step:
     """A computation with the transfers it introduces: loads that must be complete before it, stores
@@ -226,7 +228,7 @@ class Program:
 
     graph: LayerGraph
     steps: list[Step]
-    actions: list[Load | Compute | Store]
+    actions: list[Action]
     groups: list[list[Layer]]
     plans: list[Plan] = field(default_factory=list)
     local: set[Tensor] = field(default_factory=set)
@@ -237,6 +239,7 @@ class Backend(Protocol):
 
     local_bytes: int
     lanes: int
+    alignment: int  # bytes: of planes and blocks, so of all buffers
     max_dim: int  # most channels, rows or columns of an operand of a computation
 
     def plane_bytes(self, h: int, w: int) -> int:

@@ -48,8 +48,7 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
     for share in () if many and opt < 3 else ROUNDS[opt]:
         best = improve(best, settler, share)
     if opt > 1:
-        plans = first_in_bands(best.plans, backend, settler.score)
-        best = best if plans == best.plans else settler.settle(plans)
+        best = first_in_bands(best, settler)
     steps = [s for group in best.groups for s in group]
     groups = [p.layers for p in best.plans]
     return Program(layers, steps, serialise(steps, backend.lanes), groups, best.plans, best.local)

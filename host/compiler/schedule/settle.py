@@ -20,7 +20,7 @@ from .program import Backend, Compute, Step, step_buffers
 from .search import Search
 from .situation import LOOKAHEAD, Group, Known
 from .steps import StepBuilder
-from .timeline import group_time
+from .timeline import Timeline
 
 MAX_TRIES = 100
 
@@ -64,7 +64,7 @@ class Settler:
         again with less memory. exact: see set_lead."""
         backend = self.backend
         limits: dict[Layer, float] = {}
-        memory, start = LocalMemory(backend.local_bytes, backend.lanes), 0
+        memory, start = LocalMemory(backend.local_bytes, backend.lanes, backend.alignment), 0
         done = Settled([], [], [], set(), exact)
         carried: list[Carry] = []
         todo = [(p, self.build(p)) for p in plans]
@@ -136,7 +136,8 @@ def score(steps: list[Step], times: dict[int, float], backend: Backend) -> float
     """Cycles of placed steps with the price of their transfers."""
     actions = serialise(steps, backend.lanes)
     moved = sum(times[id(a)] for a in actions if not isinstance(a, Compute))
-    return group_time(actions, times, backend.local_bytes, backend.lanes) + BYTES_WEIGHT * moved
+    timeline = Timeline(times, backend.lanes)
+    return timeline.end(actions) + BYTES_WEIGHT * moved
 
 
 def carries(plan: Plan, steps: list[Step], todo: list[tuple[Plan, list[Step]]]) -> list[Carry]:

@@ -3,8 +3,6 @@ stores."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from .bands import band_rows
 from .layers import Layer, Tensor
 from .matrix import matrix_steps, matrix_tile
@@ -194,49 +192,56 @@ class StepBuilder:
 
     def layer(self, layer: Layer) -> None:
         """All steps of one layer for the present tile."""
-        done = 0  # channels that are stored
+        done = 0
         if layer.kind == "concat":
             self.concat(layer)
+        elif layer is self.plan.layers[0] and self.plan.bands > 1:
+            self.bands(layer)
         else:
-            use = self.plan.weights.get(layer)
-            full = self.regions[layer.output]
-            slices = use.slices if use and self.part is None else [full.c]
-            done = full.c[0]
-            first = layer is self.plan.layers[0]
-            bands = band_rows(full.h, full.shape[3], self.plan.bands if first else 1)
-            for oc in slices:
-                tile = None
-                for rows in bands:
-                    if len(bands) > 1:
-                        tile = self.band(layer, rows, tile)
-                        ins = [(tile, tile.region)]
-                    else:
-                        ins = [self.input(layer, x) for x in layer.inputs]
-                    if rows is bands[0]:
-                        piece, buffer = self.weights(layer, oc, (0, layer.inputs[0].shape[1]), use)
-                    region = Region(full.n, oc, rows, full.w)
-                    self.finish(
-                        Compute(layer.kind, layer, self.output(layer), region, ins, piece, buffer)
-                    )
-                if len(slices) > 1 and layer.output in self.sinks and oc != slices[-1]:
-                    done = self.store_part(layer.output, (done, oc[1]))
+            done = self.slices(layer)
         if layer.output in self.sinks:
             full = self.own_part(layer.output)
-            self.store(self.tiles[layer.output], replace(full, c=(max(done, full.c[0]), full.c[1])))
+            self.store(self.tiles[layer.output], full._replace(c=(max(done, full.c[0]), full.c[1])))
+
+    def slices(self, layer: Layer) -> int:
+        """A step for every slice of the constants; the first channel that is not stored yet."""
+        use, full = self.plan.weights.get(layer), self.regions[layer.output]
+        slices = use.slices if use and self.part is None else [full.c]
+        early = len(slices) > 1 and layer.output in self.sinks
+        inner, done = (0, layer.inputs[0].shape[1]), full.c[0]
+        ins = [self.input(layer, x) for x in layer.inputs]
+        for oc in slices:
+            piece, buffer = self.weights(layer, oc, inner, use)
+            region, out = Region(full.n, oc, full.h, full.w), self.output(layer)
+            self.finish(Compute(layer.kind, layer, out, region, ins, piece, buffer))
+            if early and oc != slices[-1]:
+                done = self.store_part(layer.output, (done, oc[1]))
+        return done
+
+    def bands(self, layer: Layer) -> None:
+        """The first layer of the group in bands of rows, each from a tile of its own (bands.py)."""
+        use, full = self.plan.weights.get(layer), self.regions[layer.output]
+        inner = (0, layer.inputs[0].shape[1])
+        constants, tile = None, None
+        for rows in band_rows(full.h, full.shape[3], self.plan.bands, self.backend.alignment):
+            tile = self.band(layer, rows, tile)
+            constants = constants or self.weights(layer, full.c, inner, use)
+            region, out = full._replace(h=rows), self.output(layer)
+            self.finish(Compute(layer.kind, layer, out, region, [(tile, tile.region)], *constants))
 
     def band(self, layer: Layer, rows: Interval, before: Tile | None) -> Tile:
         """A tile of the input of the first layer for some rows of its result (bands.py). Rows that
         the tile before has are copied, so that nothing is loaded twice."""
         (x,) = layer.inputs
-        region = replace(self.regions[x], h=needed_of(layer, x, rows, 0))
+        region = self.regions[x]._replace(h=needed_of(layer, x, rows, 0))
         tile = self.new_tile(x, region)
         top, bottom = region.h
         if before is not None and before.region.h[1] > top:
-            kept = replace(region, h=(top, min(bottom, before.region.h[1])))
+            kept = region._replace(h=(top, min(bottom, before.region.h[1])))
             self.finish(Compute("copy", layer, tile, kept, [(before, kept)]))
             top = kept.h[1]
         if top < bottom:
-            part = None if top == region.h[0] else replace(region, h=(top, bottom))
+            part = None if top == region.h[0] else region._replace(h=(top, bottom))
             tile.buffer.loaded = True
             self.waiting.append(Load(tile.buffer, tile=tile, region=part))
         return tile
@@ -244,7 +249,7 @@ class StepBuilder:
     def store_part(self, t: Tensor, channels: Interval) -> int:
         """Store channels that are computed while others are not, if that is worth a command; the
         first channel that is not stored."""
-        region = replace(self.own_part(t), c=channels)
+        region = self.own_part(t)._replace(c=channels)
         if self.backend.transfer_cycles(region.shape, t, True) < STORE_CYCLES:
             return channels[0]
         self.store(self.tiles[t], region)

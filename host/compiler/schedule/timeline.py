@@ -1,68 +1,96 @@
-"""How long a placed group takes: both engines in order, waiting for each other where they touch the
+"""How long placed actions take: both engines in order, waiting for each other where they touch the
 same bytes.
 
 The same rule as the emitter's waits: a reader waits for the last writer, a writer for the last
-access (units of 16 bytes). The loads of the group that are issued before its first step count as
-issued at its start.
+access. (The emitter watches units of bytes to which all buffers are aligned.) The loads of a group
+that are issued before its first step count as issued at its start.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import NamedTuple
 
-from .program import Compute, Load, Step, Store, span
+from .program import Action, Buffer, Compute, Load, Step, Store, span
 
-UNIT = 16
-
-
-class _Memory:
-    """When each unit of local memory was last read and written by one engine."""
-
-    def __init__(self, units: int):
-        self.access, self.write = np.zeros(units), np.zeros(units)
-
-    def note(self, a: int, e: int, time: float, write: bool) -> None:
-        self.access[a:e] = time
-        if write:
-            self.write[a:e] = time
+Span = tuple[Buffer, int, int]  # bytes (first, end) of a buffer
+Log = list[tuple[float, int, int]]  # when an access ended, and bytes (first, end), in order of time
 
 
-def _units(addr: int, first: int, end: int) -> tuple[int, int]:
-    return (addr + first) // UNIT, -(-(addr + end) // UNIT)
+class _Engine:
+    """What one engine has read or written, what it has written; when it is free."""
+
+    __slots__ = ("access", "time", "write")
+
+    def __init__(self) -> None:
+        self.access: Log = []
+        self.write: Log = []
+        self.time = 0.0
 
 
-def group_time(
-    actions: list[Load | Compute | Store], times: dict[int, float], size: int, lanes: int
-) -> float:
-    """End of the last action. times: cycles of every action by its id(); size: bytes of local
-    memory."""
-    units = -(-size // UNIT) + 1
-    tiu, tdma = _Memory(units), _Memory(units)
-    tiu_free = tdma_free = 0.0
-    for action in actions:
-        time = times[id(action)]
-        if isinstance(action, Load):
-            a, e = _units(action.buffer.addr, *action.span(lanes))
-            tdma_free = max(tdma_free, float(tiu.access[a:e].max())) + time
-            tdma.note(a, e, tdma_free, True)
-        elif isinstance(action, Store):
-            tile = action.tile
-            a, e = _units(tile.buffer.addr, *span(tile, action.region, lanes))
-            tdma_free = max(tdma_free, float(tiu.write[a:e].max())) + time
-            tdma.note(a, e, tdma_free, False)
-        else:
-            start = tiu_free
-            spans = [_units(t.buffer.addr, *span(t, r, lanes)) for t, r in action.ins]
-            if (b := action.weight_buffer) is not None:
-                spans.append(_units(b.addr, 0, b.size))
-            for a, e in spans:
-                start = max(start, float(tdma.write[a:e].max()))
-            a, e = _units(action.out.buffer.addr, *_written(action, lanes))
-            tiu_free = max(start, float(tdma.access[a:e].max())) + time
-            for x, y in spans:
-                tiu.note(x, y, tiu_free, False)
-            tiu.note(a, e, tiu_free, True)
-    return max(tiu_free, tdma_free)
+def free(log: Log, first: int, end: int, time: float) -> float:
+    """When the last access to these bytes has ended, `time` if that is later: only those that end
+    after `time` count, which are the youngest."""
+    for ended, a, e in reversed(log):
+        if ended <= time:
+            return time
+        if a < end and e > first:
+            return ended
+    return time
+
+
+class Touched(NamedTuple):
+    """What an action reads and writes in local memory."""
+
+    reads: list[Span]
+    writes: list[Span]
+
+
+class Timeline:
+    """Times of sequences of the same actions, placed in different ways. times: cycles of every
+    action by its id()."""
+
+    def __init__(self, times: dict[int, float], lanes: int):
+        self.times, self.lanes = times, lanes
+        self.touched: dict[int, Touched] = {}  # by id() of the action
+
+    def end(self, actions: list[Action]) -> float:
+        """When the last action has ended."""
+        tiu, tdma = _Engine(), _Engine()
+        for action in actions:
+            key = id(action)
+            touched = self.touched.get(key)
+            if touched is None:
+                touched = self.touched[key] = _touched(action, self.lanes)
+            mine, other = (tiu, tdma) if isinstance(action, Compute) else (tdma, tiu)
+            time = mine.time
+            reads, writes = [], []
+            for b, first, end in touched.reads:
+                a, e = b.addr + first, b.addr + end
+                time = free(other.write, a, e, time)
+                reads.append((a, e))
+            for b, first, end in touched.writes:
+                a, e = b.addr + first, b.addr + end
+                time = free(other.access, a, e, time)
+                writes.append((a, e))
+            mine.time = time = time + self.times[key]
+            for a, e in reads:
+                mine.access.append((time, a, e))
+            for a, e in writes:
+                mine.access.append((time, a, e))
+                mine.write.append((time, a, e))
+        return max(tiu.time, tdma.time)
+
+
+def _touched(action: Action, lanes: int) -> Touched:
+    if isinstance(action, Load):
+        return Touched([], [(action.buffer, *action.span(lanes))])
+    if isinstance(action, Store):
+        tile = action.tile
+        return Touched([(tile.buffer, *span(tile, action.region, lanes))], [])
+    reads = [(t.buffer, *span(t, r, lanes)) for t, r in action.ins]
+    if (b := action.weight_buffer) is not None:
+        reads.append((b, 0, b.size))
+    return Touched(reads, [(action.out.buffer, *_written(action, lanes))])
 
 
 def _written(c: Compute, lanes: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from ...chip import Chip, align16
+from ...chip import ALIGNMENT, Chip, align16
 from ...errors import UnsupportedError
 from ...isa.cv18xx import cost, cost_tdma
 from ...schedule.layers import Layer, Tensor, Window
@@ -29,7 +29,7 @@ class Cv18xxBackend:
         self.chip, self.compress = chip, compress
         self.compressible: dict[int, bool] = {}  # by the id of an operation of the graph
         self.lanes = chip.lanes
-        self.local_bytes = chip.lane_bytes
+        self.local_bytes, self.alignment = chip.lane_bytes, ALIGNMENT
         self.max_dim = MAX_DIM
         self.compute_cycles_cached = lru_cache(maxsize=None)(self._compute_cycles)
         self.transfer_cached = lru_cache(maxsize=None)(self._transfer)
@@ -44,7 +44,7 @@ class Cv18xxBackend:
         (quantize.py)."""
         if tensor.itemsize == 4 and is_quantised(tensor):
             return float_planes((1, c, h, w), tensor.shape[3], self.lanes)
-        return -(-c // self.lanes), (h * w * tensor.itemsize + 15) & -16
+        return -(-c // self.lanes), align16(h * w * tensor.itemsize)
 
     def weight_bytes(self, layer: Layer, oc: int, ic: int, last: bool = True) -> int:
         return blob_bytes(layer, oc, ic, self.chip, last)

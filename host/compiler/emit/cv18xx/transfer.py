@@ -145,6 +145,6 @@ def store_pieces(s: Store, chip: Chip) -> list[Store]:
     count = max(1, int(c * h * w * s.tensor.itemsize / chip.ddr_bytes_per_cycle / PIECE_CYCLES))
     first = s.region.c[0]
     return [
-        replace(s, region=replace(s.region, c=(first + a, first + b)))
+        replace(s, region=s.region._replace(c=(first + a, first + b)))
         for a, b in channel_slices(c, chip.lanes, count)
     ]
