@@ -1,4 +1,5 @@
-"""The C header of the simulator: field positions and decoded structures, from the word tables.
+"""The C header of the simulator: field positions and decoded structures, from the word tables, and
+the chips.
 
 Run `python -m tpuforge.compiler.isa.cheader > device/runtime/src/sim/cv18xx_fields.h`.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
+from ..chip import CHIPS
 from .cv18xx.tdma import Tdma
 from .cv18xx.tiu_a import TiuA
 from .cv18xx.tiu_b import TiuB
@@ -21,6 +23,7 @@ HEAD = """\
  * Instruction words of CV18xx: hw/cv18xx-tiu.md sections 1.1, 1.2 and hw/cv18xx-tdma.md section 1.
  * Words are arrays of little-endian 32-bit words already converted to host order.
  *
+ *   CV_CHIPS(X)        X(name, lanes, packet magic, generation B?)
  *   CV_TIU_FIELDS(X)   X(name, low bit in A, width in A, low bit in B, width in B), width 0: absent
  *   CV_TDMA_FIELDS(X)  X(name, low bit, width)
  *   cv_tiu_unpack_a, cv_tiu_unpack_b, cv_tdma_unpack  fill the structures of all fields
@@ -63,6 +66,10 @@ def header() -> str:
     signed = {n for n in names if any(n in t and t[n].signed for t in (a, b))}
     parts = [HEAD]
     parts.append(_sizes())
+    chips = (
+        f'"{c.name}", {c.lanes}, {c.magic:#x}, {int(c.generation == "B")}' for c in CHIPS.values()
+    )
+    parts.append(_list("CV_CHIPS", chips))
     parts.append(_list("CV_TIU_FIELDS", (f"{n}, {_pos(a, n)}, {_pos(b, n)}" for n in names)))
     tdma = used(Tdma.fields.values())
     parts.append(_list("CV_TDMA_FIELDS", (f"{f.name}, {f.lo}, {f.width}" for f in tdma)))
@@ -90,7 +97,7 @@ def _pos(fields: dict[str, Field], name: str) -> str:
 
 
 def _list(macro: str, rows: Iterable[str]) -> str:
-    """An X macro, one line per field."""
+    """An X macro, one line per row."""
     return f"\n#define {macro}(X) \\\n" + " \\\n".join(f"    X({r})" for r in rows) + "\n"
 
 

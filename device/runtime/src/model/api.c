@@ -8,6 +8,7 @@
 
 #include "handle.h"
 #include "model.h"
+#include "sim/chip.h"
 
 /* ---- registration ---- */
 
@@ -192,15 +193,12 @@ CVI_RC CVI_NN_GetModelVersion(CVI_MODEL_HANDLE model, int32_t *major, int32_t *m
 }
 
 const char *CVI_NN_GetModelTarget(CVI_MODEL_HANDLE model) {
-  static const char *const chips[] = {"cv183x", "cv182x", "cv181x", "cv180x"};
   rt_instance *inst = enter(model);
-  const char *target = NULL;
-  for (int i = 0; inst && i < 4; i++) { /* constants: valid longer than the handle */
-    target = strcmp(chips[i], inst->model->chip) == 0 ? chips[i] : target;
+  if (!inst) {
+    return NULL;
   }
-  if (inst) {
-    leave(inst, model);
-  }
+  const char *target = chip_find(inst->model->chip)->name; /* valid longer than the handle */
+  leave(inst, model);
   return target;
 }
 

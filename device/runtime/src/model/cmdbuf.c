@@ -5,6 +5,7 @@
 
 #include "handle.h"
 #include "memory.h"
+#include "sim/chip.h"
 #include "soc/device.h"
 #include "stream.h"
 
@@ -108,11 +109,12 @@ CVI_RC CVI_RT_LoadCmdbuf(CVI_RT_HANDLE rt_handle, uint8_t *cmdbuf, uint64_t sz,
     return rt_fail(CVI_RC_INVALID_ARG, "LoadCmdbuf: NULL or %llu bytes", (unsigned long long)sz);
   }
   *cmdbuf_mem = NULL;
-  const char *chip = sz ? stream_chip(cmdbuf[0]) : "cv183x";
+  const chip_info *chip = sz ? chip_of_magic(cmdbuf[0]) : chip_find("cv183x");
   if (!chip) {
     return rt_fail(CVI_RC_DATA_ERR, "LoadCmdbuf: first byte 0x%02x is no packet magic", cmdbuf[0]);
   }
-  return load_stream(chip, cmdbuf, (size_t)sz, gaddr_base0, gaddr_base1, enable_pmu, cmdbuf_mem);
+  return load_stream(chip->name, cmdbuf, (size_t)sz, gaddr_base0, gaddr_base1, enable_pmu,
+                     cmdbuf_mem);
 }
 
 /* The chip a dma buffer is for: its header only tells cv183x from the others; which of those is the
@@ -165,7 +167,7 @@ CVI_RC CVI_RT_LoadDmabuf(CVI_RT_HANDLE rt_handle, CVI_RT_MEM dmabuf, uint64_t sz
 
 /* Engine of a chip, made on first use. Context locked. */
 static CVI_RC get_engine(context *c, const char *chip, rt_engine **engine) {
-  int index = stream_magic(chip) - 0xA5;
+  int index = chip_find(chip)->magic - 0xA5;
   if (!c->engines[index]) {
     CVI_RC rc = rt_backend_get()->engine_create(chip, &c->engines[index]);
     if (rc) {

@@ -6,6 +6,7 @@
 
 #include "lz4.h"
 #include "model.h"
+#include "sim/chip.h"
 #include "stream.h"
 
 enum { HEADER_OLD = 32, HEADER = 48 };
@@ -61,7 +62,7 @@ static CVI_RC read_header(const rt_source *s, file_header *h) {
     h->body_size |= (uint64_t)raw[8 + i] << (8 * i);
   }
   memcpy(h->chip, old ? "cv183x" : (const char *)raw + 30, 7);
-  if (memchr(h->chip, 0, 7) == NULL || !stream_magic(h->chip)) {
+  if (memchr(h->chip, 0, 7) == NULL || !chip_find(h->chip)) {
     h->chip[7] = '\0';
     return rt_fail(CVI_RC_INVALID_ARG,
                    "cvimodel: for chip '%.7s', known are cv183x, cv182x, cv181x, cv180x", h->chip);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "sim/chip.h"
+
 enum { LAST_ID = 0xFFFF }; /* ends a segment */
 
 typedef struct {
@@ -18,20 +20,6 @@ static void put32(uint8_t *p, uint64_t value) {
   for (int i = 0; i < 4; i++) {
     p[i] = (uint8_t)(value >> (8 * i));
   }
-}
-
-const char *stream_chip(uint8_t magic) {
-  static const char *const chips[] = {"cv183x", "cv182x", "cv181x", "cv180x"};
-  return magic >= 0xA5 && magic <= 0xA8 ? chips[magic - 0xA5] : NULL;
-}
-
-uint8_t stream_magic(const char *chip) {
-  for (uint8_t magic = 0xA5; magic <= 0xA8; magic++) {
-    if (strcmp(chip, stream_chip(magic)) == 0) {
-      return magic;
-    }
-  }
-  return 0;
 }
 
 static uint32_t tiu_id(bool cv183x, const uint8_t *d) {
@@ -51,7 +39,7 @@ static uint32_t tdma_id(const uint8_t *d) { return get32(d) >> 16; }
 static uint32_t tdma_wait(const uint8_t *d) { return get32(d) & 0x10 ? get32(d + 4) >> 16 : 0; }
 
 size_t stream_segment(const char *chip, const uint8_t *stream, size_t size) {
-  uint8_t magic = stream_magic(chip);
+  uint8_t magic = chip_find(chip)->magic;
   for (size_t pos = 0; size - pos >= 8;) {
     const uint8_t *p = stream + pos;
     unsigned engine = p[2] & 15;
@@ -219,7 +207,7 @@ static void add_command(dmabuf_writer *w, const uint8_t *body, bool is_tdma) {
 
 CVI_RC stream_to_dmabuf(const char *chip, const uint8_t *stream, size_t size, uint8_t **out,
                         size_t *out_size) {
-  uint8_t magic = stream_magic(chip);
+  uint8_t magic = chip_find(chip)->magic;
   uint32_t segments, tdmas;
   uint64_t tiu_area;
   if (!measure(magic, stream, size, &segments, &tdmas, &tiu_area)) {
@@ -340,7 +328,7 @@ static bool segment_at(const uint8_t *desc, uint8_t *copy, size_t size, segment 
 
 CVI_RC dmabuf_to_stream(const char *chip, const uint8_t *dmabuf, size_t size, uint8_t **out,
                         size_t *out_size) {
-  uint8_t magic = stream_magic(chip);
+  uint8_t magic = chip_find(chip)->magic;
   if (size < DMABUF_HEADER || (get32(dmabuf) & 0xFFFF) != DMABUF_MAGIC ||
       get32(dmabuf + 4) > size) {
     return rt_fail(CVI_RC_DATA_ERR, "dma buffer: wrong magic or size (%zu bytes)", size);

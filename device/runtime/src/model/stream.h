@@ -13,10 +13,6 @@ enum {
   DMABUF_MAGIC = 0xB5B5
 };
 
-/* Chip of a packet magic (0xA5..0xA8), NULL for another byte; and the reverse, 0 if unknown. */
-const char *stream_chip(uint8_t magic);
-uint8_t stream_magic(const char *chip);
-
 /* Convert a command stream to an (unrelocated) dma buffer. `out` is allocated, release with
  * rt_free. DATA_ERR: damaged framing. */
 CVI_RC stream_to_dmabuf(const char *chip, const uint8_t *stream, size_t size, uint8_t **out,

@@ -3,6 +3,7 @@
  * Instruction words of CV18xx: hw/cv18xx-tiu.md sections 1.1, 1.2 and hw/cv18xx-tdma.md section 1.
  * Words are arrays of little-endian 32-bit words already converted to host order.
  *
+ *   CV_CHIPS(X)        X(name, lanes, packet magic, generation B?)
  *   CV_TIU_FIELDS(X)   X(name, low bit in A, width in A, low bit in B, width in B), width 0: absent
  *   CV_TDMA_FIELDS(X)  X(name, low bit, width)
  *   cv_tiu_unpack_a, cv_tiu_unpack_b, cv_tdma_unpack  fill the structures of all fields
@@ -16,6 +17,12 @@
 #define CV_TIU_WORDS 28
 #define CV_TDMA_BYTES 64
 #define CV_TDMA_WORDS 16
+
+#define CV_CHIPS(X) \
+    X("cv183x", 32, 0xa5, 0) \
+    X("cv182x", 8, 0xa6, 1) \
+    X("cv181x", 8, 0xa7, 1) \
+    X("cv180x", 2, 0xa8, 1)
 
 #define CV_TIU_FIELDS(X) \
     X(cmd_en, 0, 1, 0, 1) \

@@ -5,11 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "chip.h"
 #include "cv18xx_fields.h"
 #include "sim.h"
 #include "team.h"
 
-#define LANE_BYTES 32768u
 #define MAX_LANES 32u
 #define PAD_BYTES 256u /* readable slack behind local memory and scratch areas */
 #define DDR_START_A UINT64_C(0x100000000)
@@ -24,15 +24,6 @@
 #endif
 #define MAX_COMMAND_WORK (UINT64_C(1) << 33)
 #define MAX_STREAM_WORK (UINT64_C(1) << 41)
-
-typedef struct {
-  const char *name;
-  uint32_t lanes;
-  uint8_t magic;
-  uint8_t gen_b;
-} chip_info;
-
-const chip_info *chip_find(const char *name);
 
 /* Error text under construction; `engine` NULL: no command prefix. */
 typedef struct {

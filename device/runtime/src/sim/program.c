@@ -9,19 +9,6 @@
 
 #define HEADER_BYTES 8
 
-const chip_info *chip_find(const char *name) {
-  static const chip_info chips[] = {{"cv183x", 32, 0xA5, 0},
-                                    {"cv182x", 8, 0xA6, 1},
-                                    {"cv181x", 8, 0xA7, 1},
-                                    {"cv180x", 2, 0xA8, 1}};
-  for (size_t i = 0; name && i < sizeof chips / sizeof *chips; i++) {
-    if (strcmp(name, chips[i].name) == 0) {
-      return &chips[i];
-    }
-  }
-  return NULL;
-}
-
 int sim_fail(const err_ctx *e, int code, const char *fmt, ...) {
   if (e && e->buf && e->len) {
     int at = 0;

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "device.h"
-#include "model/stream.h"
 #include "pmu.h"
+#include "sim/chip.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static const rt_backend *chosen;
@@ -30,7 +30,7 @@ const char *soc_default_chip(void) {
   if (*here) {
     return here;
   }
-  return named && stream_magic(named) ? stream_chip(stream_magic(named)) : "cv181x";
+  return (chip_find(named) ? chip_find(named) : chip_find("cv181x"))->name;
 }
 
 const rt_backend *rt_backend_get(void) {

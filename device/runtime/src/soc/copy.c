@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model/stream.h"
+#include "sim/chip.h"
 
 enum { WORDS = TDMA_BYTES / 4, PACKET = 8 + TDMA_BYTES, MOST = 0xFFFF };
 
@@ -11,7 +12,7 @@ enum { WORDS = TDMA_BYTES / 4, PACKET = 8 + TDMA_BYTES, MOST = 0xFFFF };
 static void put_transfer(uint8_t *at, const char *chip, uint32_t id, uint64_t src, uint64_t dst,
                          uint64_t rows, uint64_t row_bytes, uint64_t src_stride) {
   bool bytes = rows == 1;
-  uint32_t high = stream_magic(chip) == 0xA5 ? 0x01010000 : 0; /* where its DDR begins */
+  uint32_t high = !chip_find(chip)->gen_b ? 0x01010000 : 0; /* where its DDR begins */
   uint32_t w = bytes ? 1 : (uint32_t)row_bytes, c = (uint32_t)rows;
   uint32_t from = (uint32_t)src_stride, to = (uint32_t)row_bytes;
   uint32_t words[WORDS] = {
@@ -30,7 +31,7 @@ static void put_transfer(uint8_t *at, const char *chip, uint32_t id, uint64_t sr
       [13] = 1 | high,
       [14] = from >> 16 | (to >> 16) << 16,
   };
-  memcpy(at, (uint8_t[8]){stream_magic(chip), TDMA_BYTES, 2}, 8);
+  memcpy(at, (uint8_t[8]){chip_find(chip)->magic, TDMA_BYTES, 2}, 8);
   for (int i = 0; i < TDMA_BYTES; i++) {
     at[8 + i] = (uint8_t)(words[i / 4] >> (i % 4 * 8));
   }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "model/stream.h"
+#include "sim/chip.h"
 #include "sim/cv18xx_fields.h"
 
 enum {
@@ -18,7 +19,6 @@ enum {
   RIGHT_AT = 0,
   LEFT_AT = DEPTH * WIDTH,
   SUM_AT = LEFT_AT + ROWS * (DEPTH / 2), /* 2 lanes: the most channels in one */
-  LANE_BYTES = 32768,
   LEFT_BASE = 2,
   RIGHT_BASE = 3,
   RESULT_BASE = 4,
@@ -51,7 +51,7 @@ enum { CV_TDMA_FIELDS(X) };
   }
 
 typedef struct {
-  const char *chip;
+  uint8_t magic;
   bool gen_a, is_signed;
   uint32_t lanes, m, k, n;
   uint8_t *at;        /* where the next packet goes */
@@ -79,7 +79,7 @@ static void put(const emitter *e, uint32_t *words, const place *places, const ui
 }
 
 static void send(emitter *e, const uint32_t *words, uint8_t size, uint8_t engine) {
-  memcpy(e->at, (uint8_t[8]){stream_magic(e->chip), size, engine}, 8);
+  memcpy(e->at, (uint8_t[8]){e->magic, size, engine}, 8);
   for (int i = 0; i < size; i++) {
     e->at[8 + i] = (uint8_t)(words[i / 4] >> i % 4 * 8);
   }
@@ -244,11 +244,11 @@ static void emit_tile(emitter *e, const tile *t) {
 
 CVI_RC matmul_commands(const char *chip, bool is_signed, uint32_t m, uint32_t k, uint32_t n,
                        uint8_t **out, size_t *out_size) {
-  static const uint8_t lanes[] = {32, 8, 8, 2};
-  emitter e = {.chip = chip,
-               .gen_a = stream_magic(chip) == 0xA5,
+  const chip_info *info = chip_find(chip);
+  emitter e = {.magic = info->magic,
+               .gen_a = !info->gen_b,
                .is_signed = is_signed,
-               .lanes = lanes[stream_magic(chip) - 0xA5],
+               .lanes = info->lanes,
                .m = m,
                .k = k,
                .n = n};
