@@ -25,6 +25,46 @@ typedef struct {
   int32_t (*acc)[GEMM_COLS];
 } gemm_job;
 
+/* block(arguments, n) with a constant n = count, at most 4 (6): one instance of an inlined block
+ * each, in which loops up to n are unrolled. */
+#define CALL_UP_TO_4(count, block, ...)                                                            \
+  switch (count) {                                                                                 \
+  case 1:                                                                                          \
+    block(__VA_ARGS__, 1);                                                                         \
+    break;                                                                                         \
+  case 2:                                                                                          \
+    block(__VA_ARGS__, 2);                                                                         \
+    break;                                                                                         \
+  case 3:                                                                                          \
+    block(__VA_ARGS__, 3);                                                                         \
+    break;                                                                                         \
+  default:                                                                                         \
+    block(__VA_ARGS__, 4);                                                                         \
+    break;                                                                                         \
+  }
+
+#define CALL_UP_TO_6(count, block, ...)                                                            \
+  switch (count) {                                                                                 \
+  case 1:                                                                                          \
+    block(__VA_ARGS__, 1);                                                                         \
+    break;                                                                                         \
+  case 2:                                                                                          \
+    block(__VA_ARGS__, 2);                                                                         \
+    break;                                                                                         \
+  case 3:                                                                                          \
+    block(__VA_ARGS__, 3);                                                                         \
+    break;                                                                                         \
+  case 4:                                                                                          \
+    block(__VA_ARGS__, 4);                                                                         \
+    break;                                                                                         \
+  case 5:                                                                                          \
+    block(__VA_ARGS__, 5);                                                                         \
+    break;                                                                                         \
+  default:                                                                                         \
+    block(__VA_ARGS__, 6);                                                                         \
+    break;                                                                                         \
+  }
+
 /* One row of tensor arithmetic, see arith.c. Strides in bytes; b constant when sb == 0 and
  * cb set. */
 typedef struct {

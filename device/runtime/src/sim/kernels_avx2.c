@@ -82,20 +82,7 @@ ALWAYS void gemm_f32_block(const gemm_job *j, const uint32_t r0, const uint32_t 
 #define BLOCKS(block)                                                                              \
   for (uint32_t c = 0; c < j->cols; c += 8 * VECS) {                                               \
     for (uint32_t r = 0; r < j->rows; r += ROWS) {                                                 \
-      switch (j->rows - r) {                                                                       \
-      case 1:                                                                                      \
-        block(j, r, c, 1);                                                                         \
-        break;                                                                                     \
-      case 2:                                                                                      \
-        block(j, r, c, 2);                                                                         \
-        break;                                                                                     \
-      case 3:                                                                                      \
-        block(j, r, c, 3);                                                                         \
-        break;                                                                                     \
-      default:                                                                                     \
-        block(j, r, c, 4);                                                                         \
-        break;                                                                                     \
-      }                                                                                            \
+      CALL_UP_TO_4(j->rows - r, block, j, r, c)                                                    \
     }                                                                                              \
   }
 

@@ -55,26 +55,7 @@ ALWAYS void gemm8_block(const gemm_job *j, const uint32_t c0, const int rows) {
 
 static void dot_gemm8(const gemm_job *j) {
   for (uint32_t c = 0; c < j->cols; c += 4 * VECS) {
-    switch (j->rows) {
-    case 1:
-      gemm8_block(j, c, 1);
-      break;
-    case 2:
-      gemm8_block(j, c, 2);
-      break;
-    case 3:
-      gemm8_block(j, c, 3);
-      break;
-    case 4:
-      gemm8_block(j, c, 4);
-      break;
-    case 5:
-      gemm8_block(j, c, 5);
-      break;
-    default:
-      gemm8_block(j, c, 6);
-      break;
-    }
+    CALL_UP_TO_6(j->rows, gemm8_block, j, c)
   }
 }
 

@@ -103,38 +103,8 @@ ALWAYS void gemm_f32_block(const gemm_job *j, const int rows, const int vecs) {
 }
 
 /* rows x vecs instances of a block function */
-#define BY_VECS(block, rows)                                                                       \
-  switch ((j->cols + 15) / 16) {                                                                   \
-  case 1:                                                                                          \
-    block(j, rows, 1);                                                                             \
-    break;                                                                                         \
-  case 2:                                                                                          \
-    block(j, rows, 2);                                                                             \
-    break;                                                                                         \
-  case 3:                                                                                          \
-    block(j, rows, 3);                                                                             \
-    break;                                                                                         \
-  default:                                                                                         \
-    block(j, rows, 4);                                                                             \
-    break;                                                                                         \
-  }                                                                                                \
-  break
-
-#define BY_ROWS(block)                                                                             \
-  switch (j->rows) {                                                                               \
-  case 1:                                                                                          \
-    BY_VECS(block, 1);                                                                             \
-  case 2:                                                                                          \
-    BY_VECS(block, 2);                                                                             \
-  case 3:                                                                                          \
-    BY_VECS(block, 3);                                                                             \
-  case 4:                                                                                          \
-    BY_VECS(block, 4);                                                                             \
-  case 5:                                                                                          \
-    BY_VECS(block, 5);                                                                             \
-  default:                                                                                         \
-    BY_VECS(block, 6);                                                                             \
-  }
+#define BY_VECS(block, j, rows) CALL_UP_TO_4((j->cols + 15) / 16, block, j, rows)
+#define BY_ROWS(block) CALL_UP_TO_6(j->rows, BY_VECS, block, j)
 
 static void vnni_gemm8(const gemm_job *j) { BY_ROWS(gemm8_block) }
 
