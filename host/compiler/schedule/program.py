@@ -70,6 +70,11 @@ class Region(NamedTuple):
             self.w[1] - self.w[0],
         )
 
+    def inside(self, outer: Region) -> Region:
+        """This one, whose intervals count from the beginning of `outer`."""
+        own, begin = (self.n, self.c, self.h, self.w), (outer.n, outer.c, outer.h, outer.w)
+        return Region(*((a + o[0], b + o[0]) for (a, b), o in zip(own, begin, strict=True)))
+
 
 @dataclass(eq=False, slots=True)
 class Tile:

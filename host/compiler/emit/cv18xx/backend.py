@@ -147,8 +147,7 @@ class Cv18xxBackend:
         self, shape: tuple[int, int, int, int], tensor: Tensor, store: bool
     ) -> float:
         if tensor.itemsize == 4 and is_quantised(tensor):  # the other parts come later
-            first, end = float_parts(shape, tensor.shape[3], self.lanes)[0].h
-            shape = *shape[:2], end - first, shape[3]
+            shape = float_parts(shape, tensor.shape[3], self.lanes)[0].box.shape
         return self.transfer_cached(
             shape, tensor.root.shape[1] == shape[1], tensor.shape[2:], tensor.itemsize, store
         )

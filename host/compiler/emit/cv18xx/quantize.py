@@ -11,9 +11,10 @@ five planes, three of them of ones, makes the result, an integer:
 The TDMA's conversion to int8 saturates it at both ends.
 
 The float tile lies in parts (`float_parts`): some rows of all channels, spread over the lanes as
-one run of numbers where that is possible, so that every execution unit has work. Temporary behind
-the result: the five planes, a plane of bytes, and two planes of bytes as bf16, taken in turn, so
-that the engines overlap. Before the first part the TIU copies 1.0 to the planes of ones. Per part:
+one run of numbers, so that every execution unit has work, and what is left of an odd tile.
+Temporary behind the result: the five planes, a plane of bytes, and two planes of bytes as bf16,
+taken in turn, so that the engines overlap. Before the first part the TIU copies 1.0 to the planes
+of ones. Per part:
 
     TIU   bytes = b (of every four bytes of the part)
     TDMA  bf16(bytes); then what was put off for it: the next part's load, a piece of a store
@@ -34,7 +35,7 @@ import numpy as np
 from ...chip import Chip, align16
 from ...errors import InternalError
 from ...isa.cv18xx import cost
-from ...schedule.program import Compute, Tile
+from ...schedule.program import Compute, Region, Tile
 from ...tpu.arith import FLOOR, bf16_truncated
 from .operand import Operand
 from .tdma import IN_LOCAL, MAX_ROW_STRIDE, Shape
@@ -49,10 +50,10 @@ PARTS, LEAST_PART, MOST_PART = 3, 256, 512  # parts wished for; their elements p
 
 @dataclass(frozen=True)
 class FloatPart:
-    """Rows h of a tile of floats, in local memory (channels, width) elements at byte `offset`.
-    plane: bytes per lane as bf16 numbers."""
+    """A box of a tile of floats (counted from its first element), in local memory (channels, width)
+    elements at byte `offset`. plane: bytes per lane as bf16 numbers."""
 
-    h: tuple[int, int]
+    box: Region
     channels: int
     width: int
     offset: int
@@ -66,25 +67,57 @@ class FloatPart:
     def byte_plane(self) -> int:
         return self.groups * align16(self.width)
 
+    @property
+    def end(self) -> int:
+        return self.offset + self.groups * align16(4 * self.width)
+
 
 def float_parts(shape: Shape, full_width: int, lanes: int) -> list[FloatPart]:
     """The parts of a tile (n, c, h, w) of float32 out of a tensor of this width. The elements of a
     part, in the order c, h, w, are dealt out to the lanes in runs of equal length; the length is a
-    multiple of 8 but for the last part. Where the numbers do not allow that there is one part in
-    the usual layout, a channel per lane."""
-    _, c, h, w = shape
-    groups = -(-c // lanes)
-    usual = FloatPart((0, h), c, h * w, 0, groups)
-    if c * h * w % lanes or 4 * full_width > MAX_ROW_STRIDE:
-        return [usual]
-    unit = 8 * lanes // gcd(c * w, 8 * lanes)
-    wanted = min(max(c * h * w // lanes // PARTS, LEAST_PART), MOST_PART)
-    rows = max(1, wanted * lanes // (c * w * unit)) * unit
+    multiple of 8 but for the last of these parts. What the lanes do not divide (a row, a channel
+    or an element) is one more part in the usual layout, a channel per lane; so is a tile out of
+    rows too long for a part of them to be loaded."""
+    n, c, h, w = shape
+    if 4 * full_width > MAX_ROW_STRIDE:
+        return [_usual_part(Region((0, n), (0, c), (0, h), (0, w)), 0, lanes)]
+    c_even, h_even, w_even = _dealt_out(c, h, w, lanes)
     parts = []
-    for a in range(0, h, rows):
-        b = min(a + rows, h)
-        parts.append(FloatPart((a, b), lanes, c * (b - a) * w // lanes, 4 * c * a * w // lanes, 1))
+    if count := c_even * h_even * w_even:
+        unit = 8 * lanes // gcd(c_even * w_even, 8 * lanes)
+        wanted = min(max(count // lanes // PARTS, LEAST_PART), MOST_PART)
+        step = max(1, wanted * lanes // (c_even * w_even * unit)) * unit
+        for a in range(0, h_even, step):
+            b = min(a + step, h_even)
+            row = c_even * w_even
+            box = Region((0, n), (0, c_even), (a, b), (0, w_even))
+            parts.append(FloatPart(box, lanes, row * (b - a) // lanes, 4 * row * a // lanes, 1))
+    if count < c * h * w:
+        rest = [
+            (even if count and even < size else 0, size)
+            for size, even in ((c, c_even), (h, h_even), (w, w_even))
+        ]
+        box = Region((0, n), *rest)
+        parts.append(_usual_part(box, parts[-1].end if parts else 0, lanes))
     return parts
+
+
+def _dealt_out(c: int, h: int, w: int, lanes: int) -> tuple[int, int, int]:
+    """The largest box whose elements the lanes divide, cut off a tile along one axis; 0, 0, 0:
+    there is none."""
+    rows = h - h % (lanes // gcd(c * w, lanes))
+    if rows:
+        return c, rows, w
+    channels = c - c % (lanes // gcd(h * w, lanes))
+    if channels:
+        return channels, h, w
+    columns = w - w % (lanes // gcd(c, lanes)) if h == 1 else 0  # or its rows had gaps
+    return (c, h, columns) if columns else (0, 0, 0)
+
+
+def _usual_part(box: Region, offset: int, lanes: int) -> FloatPart:
+    _, c, h, w = box.shape
+    return FloatPart(box, c, h * w, offset, -(-c // lanes))
 
 
 def is_quantised(tensor: Tensor) -> bool:
@@ -94,8 +127,9 @@ def is_quantised(tensor: Tensor) -> bool:
 
 def float_planes(shape: Shape, full_width: int, lanes: int) -> tuple[int, int]:
     """(planes, bytes of one) of a tile (1, c, h, w) of floats."""
-    last = float_parts(shape, full_width, lanes)[-1]
-    return last.groups, last.offset + align16(4 * last.width)
+    parts = float_parts(shape, full_width, lanes)
+    planes = parts[0].groups if len(parts) == 1 else 1
+    return planes, parts[-1].end // planes
 
 
 def tile_parts(tile: Tile, lanes: int) -> list[FloatPart]:
@@ -114,7 +148,12 @@ def float_operand(tile: Tile, part: FloatPart) -> Operand:
 def quantize_temp(shape: Shape, full_width: int, lanes: int) -> int:
     """Bytes behind the result: the matrix, bytes, and those as bf16 of one part or two."""
     parts = float_parts(shape, full_width, lanes)
-    return (PLANES + min(shape[0] * len(parts), 2)) * parts[0].plane + parts[0].byte_plane
+    largest = _largest(parts)
+    return (PLANES + min(shape[0] * len(parts), 2)) * largest.plane + largest.byte_plane
+
+
+def _largest(parts: list[FloatPart]) -> FloatPart:
+    return max(parts, key=lambda p: p.plane)
 
 
 def quantize_cycles(chip: Chip, shape: Shape, full_width: int) -> float:
@@ -122,7 +161,7 @@ def quantize_cycles(chip: Chip, shape: Shape, full_width: int) -> float:
     part; `transfer_cycles` counts the load of the first part only. (The TDMA may have loaded the
     others before.)"""
     parts = float_parts(shape, full_width, chip.lanes)
-    tiu = cost.arith_cycles(chip, "copy", bf16=True, **_size(parts[0], PLANES - ONES))
+    tiu = cost.arith_cycles(chip, "copy", bf16=True, **_size(_largest(parts), PLANES - ONES))
     tdma = -load_cycles(chip, shape[0], parts[0])
     for p in parts:
         size = _size(p)
@@ -172,11 +211,14 @@ def quantize(e: Emitter, c: Compute) -> None:
     parts, temp = tile_parts(tile, e.chip.lanes), c.out.buffer.addr + c.out.buffer.size
     factors = (e.blob(c), e.blob(c) + 16)
     left = Operand((1, 1, 1, PLANES), 0, factors[0], (16, 16, 2 * PLANES, 2), factors)
-    ones = _dense(temp + ONES * parts[0].plane, parts[0], 2, PLANES - ONES)
+    largest = _largest(parts)
+    ones = _whole_planes(temp + ONES * largest.plane, largest, PLANES - ONES, e.chip.lanes)
     one = Operand(ones.shape, 0, factors[0] + 2 * PLANES, (0, 0, 0, 0), factors)
     e.tiu.copy_bf16(ones, one)
     places = [
-        _place(tile, out, k // len(parts), parts[k % len(parts)], parts[0], temp, k % 2)
+        _place(
+            tile, out, k // len(parts), parts[k % len(parts)], largest, temp, k % 2, e.chip.lanes
+        )
         for k in range(out.shape[0] * len(parts))
     ]
     e.late_transfers(1)
@@ -223,29 +265,37 @@ class _Place:
 
 
 def _place(
-    tile: Tile, out: Operand, image: int, part: FloatPart, first: FloatPart, temp: int, turn: int
+    tile: Tile,
+    out: Operand,
+    image: int,
+    part: FloatPart,
+    largest: FloatPart,
+    temp: int,
+    turn: int,
+    lanes: int,
 ) -> _Place:
-    """Where a part of an image lies. first: the largest part; turn: which of the two planes of
-    middle bytes it has."""
+    """Where a part of an image lies. turn: which of the two planes of middle bytes it has."""
     floats = float_operand(tile, part)
     _, c_stride, width, _ = floats.strides
     start, size = floats.offset + image * floats.strides[0], part.groups * c_stride
-    (a, b), (_, c, _, w) = part.h, out.shape
-    begin = out.offset + image * out.strides[0] + a * out.strides[2]
+    _, c, h, w = part.box.shape
+    group, lane = divmod(part.box.c[0], lanes)
+    begin = out.offset + image * out.strides[0] + group * out.strides[1]
+    begin += part.box.h[0] * out.strides[2] + part.box.w[0]
     end = out.span[1] - (out.shape[0] - 1 - image) * out.strides[0]
-    right, behind = temp + ONES * (first.plane - part.plane), temp + PLANES * first.plane
+    right, behind = temp + ONES * (largest.plane - part.plane), temp + PLANES * largest.plane
     return _Place(
         x=Operand(
             (1, part.channels, 1, part.width), 0, start, (size, c_stride, width, 4),
             (start, start + size),
         ),
         bytes=_dense(behind, part, 1),
-        middle=_dense(behind + first.byte_plane + turn * first.plane, part, 2),
+        middle=_dense(behind + largest.byte_plane + turn * largest.plane, part, 2),
         low=_dense(right + LOW * part.plane, part, 2),
         high=_dense(right + HIGH * part.plane, part, 2),
         right=_dense(right, part, 2, PLANES),
         sums=_dense(start, part, 2),
-        out=Operand((1, c, 1, (b - a) * w), 0, begin, out.strides, (begin, end)),
+        out=Operand((1, c, 1, h * w), lane, begin, out.strides, (begin, end)),
     )  # fmt: skip
 
 
@@ -256,5 +306,16 @@ def _dense(start: int, part: FloatPart, itemsize: int, rows: int = 1) -> Operand
     size = part.groups * plane
     return Operand(
         (rows, part.channels, 1, part.width), 0, start, (size, plane, width, itemsize),
+        (start, start + rows * size),
+    )  # fmt: skip
+
+
+def _whole_planes(start: int, part: FloatPart, rows: int, lanes: int) -> Operand:
+    """Planes of bf16 numbers as in _dense, of all lanes and with the bytes behind the last
+    element: parts with smaller planes find them full as well."""
+    width = align16(2 * part.width)
+    size = part.groups * width
+    return Operand(
+        (rows, part.groups * lanes, 1, width // 2), 0, start, (size, width, width, 2),
         (start, start + rows * size),
     )  # fmt: skip

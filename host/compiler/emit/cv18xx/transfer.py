@@ -62,13 +62,12 @@ def load_floats(e: Emitter, tile: Tile, places: Places) -> None:
     """The parts of a tile that is quantised (quantize.py), rows that are contiguous in one. All but
     the first are put off until the next computation, so that its commands come between them if it
     is the quantisation."""
-    r = tile.region
     e.late_transfers(len(e.late))
 
     def load(part: FloatPart) -> None:
-        h = r.h[0] + part.h[0], r.h[0] + part.h[1]
-        source, dest = places.of(tile.tensor, Region(r.n, r.c, h, r.w)), float_operand(tile, part)
-        n, c, rows, row = *r.shape[:2], h[1] - h[0], 4 * r.shape[3]
+        box = part.box.inside(tile.region)
+        source, dest = places.of(tile.tensor, box), float_operand(tile, part)
+        n, c, rows, row = *box.shape[:3], 4 * box.shape[3]
         if source.strides[2] == row and rows * row <= 0xFFFF:
             rows, row = 1, rows * row
         e.tdma.copy(LOAD, source, dest, (n, c, rows, row), dst_shape=dest.shape)
