@@ -39,10 +39,7 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
         builder.tile((0, j, k), part)
         part_ends.append(len(builder.steps))
     steps = builder.steps
-    if (
-        max((d for s in steps if s.compute for d in extents(s.compute)), default=0)
-        > backend.max_dim
-    ):
+    if too_long(builder, backend.max_dim):
         return None
     constants = set(builder.resident.values())
     live = live_bytes(steps, constants)
@@ -63,12 +60,12 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     }
     kept = (
         0.0
-        if outer
+        if outer or share == 1
         else sum(
             t
             for s, row in zip(steps, loads, strict=True)
             for load, (_, t) in zip(_counted(s, constants), row, strict=True)
-            if id(load.tile) in stay and share > 1
+            if id(load.tile) in stay
         )
     )
     plan.tiu = count * share * sum(compute)
@@ -101,6 +98,13 @@ def _part_period(ends: list[float], part_ends: list[int]) -> float:
     return (last[-1] - last[part_ends[0] - 1]) / (len(part_ends) - 1)
 
 
+def too_long(builder: StepBuilder, most: int) -> bool:
+    """Has an operand more channels, rows or columns than the chip can count?"""
+    if all(max(t.shape[1:]) <= most for t in builder.regions):
+        return False
+    return any(d > most for s in builder.steps if s.compute for d in extents(s.compute))
+
+
 def extents(c: Compute) -> Iterator[int]:
     """Channels, rows and columns of every operand of a computation."""
     for region in (*(() if c.kind == "fc" else (c.out_region,)), *(region for _, region in c.ins)):
@@ -112,6 +116,8 @@ PARTS = 4  # parts of the output channels that are looked at; the others cost th
 
 def _counted(step: Step, constants: set[Buffer]) -> list[Load]:
     """The loads of a step that `step_times` lists."""
+    if not constants:
+        return step.loads
     return [load for load in step.loads if load.buffer not in constants]
 
 

@@ -192,7 +192,8 @@ class Quick:
         return Glance(peak, max(total, dma) + (1 - hidden) * min(total, dma) + BYTES_WEIGHT * dma)
 
     def tile(self, tiles: tuple[int, int, int], part: int) -> _Tile | None:
-        """What `look` needs of one tile; None if a dimension is too long for the chip."""
+        """What `look` needs of one tile; None if a dimension is too long for the chip, or local
+        memory too small."""
         key = (tiles, part)
         if key not in self.tile_cache:
             self.tile_cache[key] = self.make_tile(tiles, part)
@@ -221,6 +222,8 @@ class Quick:
                 for z, layer in zip(self.blobs, self.layers, strict=True)
             ]
         live, tiu = list(accumulate(change[:-1])), 0.0
+        if max(live) > b.local_bytes:
+            return None
         for k, layer in enumerate(self.layers):
             shape = shapes[self.outs[k]]
             live[k] += b.temp_bytes(layer, shape)

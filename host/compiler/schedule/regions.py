@@ -20,9 +20,8 @@ def needed(layer: Layer, out: Interval, axis: int) -> Interval:
     read and packed without another copy."""
     size = layer.inputs[0].shape[2 + axis]
     first, last = reach(layer, out, axis)
-    if size - layer.window.strides[axis] < last:
-        last = size
-    return min(max(first, 0), size - 1), max(min(last, size), 1)
+    last = size if size - layer.window.strides[axis] < last else max(last, 1)
+    return (0 if first < 0 else min(first, size - 1)), last
 
 
 def reach(layer: Layer, out: Interval, axis: int) -> Interval:

@@ -25,6 +25,7 @@ class StepBuilder:
         self.waiting: list[Load] = []  # loads for the next step
         self.resident: dict[tuple[Layer, Interval, Interval], Buffer] = {}
         self.regions: dict[Tensor, Region] = {}
+        self.axes: dict[tuple[int, int], dict[Tensor, Interval]] = {}
         self.tiles: dict[Tensor, Tile] = {}
         self.kept: dict[tuple[Tensor, Region], Tile] = {}  # loaded for this (n, h, w) tile
         self.copies: dict[tuple[Tensor, Region], Tile] = {}  # packed copies of regions
@@ -70,8 +71,7 @@ class StepBuilder:
         self.index, self.part = index, part
         layers, sinks = self.plan.layers, self.sinks
         tn, th, tw = self.plan.tiles
-        rows = tile_regions(layers, sinks, th, index[1], 0)
-        cols = tile_regions(layers, sinks, tw, index[2], 1)
+        rows, cols = self.lengths(0, th, index[1]), self.lengths(1, tw, index[2])
         n = split(sinks[0].shape[0], tn, index[0])
         channels = {t: (0, t.shape[1]) for t in rows}
         if part is not None:
@@ -81,6 +81,13 @@ class StepBuilder:
             parted = {x for layer in cut for x in (*layer.inputs, layer.output)} - whole
             channels = {t: part if t in parted else c for t, c in channels.items()}
         self.regions = {t: Region(n, channels[t], rows[t], cols[t]) for t in rows}
+
+    def lengths(self, axis: int, parts: int, index: int) -> dict[Tensor, Interval]:
+        """Rows or columns of all tensors of the group in a tile."""
+        key = (axis, index)
+        if key not in self.axes:
+            self.axes[key] = tile_regions(self.plan.layers, self.sinks, parts, index, axis)
+        return self.axes[key]
 
     # ---- tiles in local memory
     @property
@@ -182,11 +189,12 @@ class StepBuilder:
     def finish(self, compute: Compute | None) -> None:
         """Append a step with the waiting loads; note the use of every buffer."""
         if compute is not None:
+            now = self.now
             for tile, _ in compute.ins:
-                tile.buffer.last = self.now
-            compute.out.buffer.last = self.now
+                tile.buffer.last = now
+            compute.out.buffer.last = now
             if compute.weight_buffer:
-                compute.weight_buffer.last = self.now
+                compute.weight_buffer.last = now
         self.steps.append(Step(compute, self.waiting, [], self.group))
         self.waiting = []
 

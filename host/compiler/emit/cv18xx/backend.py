@@ -31,6 +31,8 @@ class Cv18xxBackend:
         self.lanes = chip.lanes
         self.local_bytes, self.alignment = chip.lane_bytes, ALIGNMENT
         self.max_dim = MAX_DIM
+        self.weight_bytes_cached = lru_cache(maxsize=None)(self._weight_bytes)
+        self.layer_cycles_cached = lru_cache(maxsize=None)(self._layer_cycles)
         self.compute_cycles_cached = lru_cache(maxsize=None)(self._compute_cycles)
         self.transfer_cached = lru_cache(maxsize=None)(self._transfer)
 
@@ -47,6 +49,9 @@ class Cv18xxBackend:
         return -(-c // self.lanes), align16(h * w * tensor.itemsize)
 
     def weight_bytes(self, layer: Layer, oc: int, ic: int, last: bool = True) -> int:
+        return self.weight_bytes_cached(layer, oc, ic, last)
+
+    def _weight_bytes(self, layer: Layer, oc: int, ic: int, last: bool) -> int:
         return blob_bytes(layer, oc, ic, self.chip, last)
 
     def channel_step(self, layer: Layer) -> int:
@@ -75,6 +80,12 @@ class Cv18xxBackend:
     def compute_cycles(
         self, kind: str, layer: Layer, out: tuple[int, int, int, int], ic: int, partial: bool
     ) -> float:
+        return self.layer_cycles_cached(kind, layer, out, ic, partial)
+
+    def _layer_cycles(
+        self, kind: str, layer: Layer, out: tuple[int, int, int, int], ic: int, partial: bool
+    ) -> float:
+        """Equal layers share an entry of the cache behind."""
         return self.compute_cycles_cached(kind, layer.window, out, ic, partial, _constant(layer))
 
     def _compute_cycles(
