@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -212,6 +213,55 @@ def test_averages_and_maxima_of_huge_pictures() -> None:
         requant = strips.operands[0].owner
         of = got[requant.name if requant is not None else "x_si8"]
         assert (got["m"].reshape(exact.shape) == of.max((2, 3))).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "strides", "pads", "most"),
+    [
+        ((1, 3, 220, 230), (190, 200), (9, 7), (0, 0, 0, 0), 20),
+        ((2, 3, 200, 200), (190, 200), (3, 1), (5, 0, 6, 0), 5),
+        ((1, 2, 60, 1000), (40, 900), (10, 10), (0, 3, 1, 0), 10),
+    ],
+)
+def test_huge_windows(
+    shape: tuple[int, ...],
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    most: int,
+) -> None:
+    """Larger than the memory of a lane, but not the whole picture: the same bytes as the poolings
+    of a chip that has room for them."""
+    got = []
+    chip = chip_named("cv181x")
+    for size in (chip.lane_bytes, 1 << 20):
+        net = Net(*shape)
+        window = {"kernel_shape": kernel, "strides": strides, "pads": pads}
+        a = net.add(top.AvgPool, [net.x], "a", **window, do_relu=True, count_include_pad=True)
+        m = net.add(top.MaxPool, [net.x], "m", **window, do_relu=True)
+        graph, table, values = net.finish(a, m)
+        table.entries["a"] = Entry(0.02, 0, 0)
+        g = lower(graph, table, replace(chip, lane_bytes=size))
+        small = size == chip.lane_bytes
+        assert len(ops(g, "MatMul")) == small == (not ops(g, "AvgPool"))
+        assert len(ops(g, "MaxPool")) == 1 + small
+        got.append(interpreter.run(g, {"x": values["x"]}))
+        if small:  # what a computation needs at once fits
+            assert max(np.prod(op.kernel_shape) for op in ops(g, "MaxPool")) <= 900
+    for name in ("a_f32", "m_f32"):
+        assert got[0][name].tobytes() == got[1][name].tobytes()
+        assert len(np.unique(got[0][name])) >= (most if name == "a_f32" else 2)
+
+
+def test_huge_windows_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows that count differently, and a matrix of too many bytes."""
+    for more, limit in (({"pads": (3, 3, 3, 3)}, 1 << 26), ({}, 1000)):
+        monkeypatch.setattr("tpuforge.compiler.lower.cv18xx.pool.MOST_CONSTANTS", limit)
+        net = Net(1, 2, 200, 220)
+        y = net.add(top.AvgPool, [net.x], "a", kernel_shape=(190, 190), strides=(8, 8), **more)
+        graph, table, _ = net.finish(y)
+        g = lower(graph, table, chip_named("cv181x"))
+        assert ops(g, "AvgPool") and not ops(g, "MatMul")
 
 
 def test_max_pool_shares_the_smaller_threshold() -> None:

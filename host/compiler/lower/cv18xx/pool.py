@@ -1,15 +1,17 @@
 """Pooling.
 
 MaxPool keeps the scale; ceil_mode becomes padding (fill -128 never wins against data). The maximum
-of a whole picture that is larger than the memory of a lane is taken strip by strip, then over the
-strips.
+over a window that is larger than the memory of a lane is taken over strips of a whole picture, or
+over the rows of another window, then over these maxima.
 
 AvgPool: y = sum(x) / count -> y_q = Q(f * sum(x_q), m, s), m / 2^(31+s) = s_in / s_out / count / f
 One (m, s) per count. f = 127 keeps fraction bits between the two roundings of Q; it is smaller
 where 128 * f * count would not fit 31 bits.
 
-The average of a whole picture that is larger than the memory of a lane is a matrix product, which
-sums up in 32 bits over as many pieces as it takes: rows (n*c, h*w) times a column of f.
+The average over a window that is larger than the memory of a lane is a matrix product, which sums
+up in 32 bits over as many pieces as it takes: rows (n*c, h*w) times (h*w, oh*ow), whose column of a
+window has f inside and 0 outside. Windows that count differently, or make a matrix of more than
+64 MB, stay AvgPool.
 
 Where the ratio s_in / s_out / count is k / 2^s with k < 256, and one for all windows, the plain
 form is exact, takes no parameters and has one rounding: y_q = R(k * sum(x_q), s). `plain_threshold`
@@ -21,6 +23,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ... import top, tpu
 from ...errors import UnsupportedError
@@ -31,13 +34,16 @@ from .context import Context, lowers
 
 SMALL_PARTS = 64  # bytes of a lane beside the picture: results and parameters
 STRIP = 15  # rows of a strip: the largest stride of all chips
+MOST_CONSTANTS = 1 << 26  # bytes of the matrix of an average
 
 
 @lowers(top.MaxPool)
 def lower_max_pool(ctx: Context, op: top.MaxPool) -> Value:
     scale, pads = ctx.scale(op.results[0]), effective_pads(op)
     x, kernel, strides = ctx.get(op.x, scale), tuple(op.kernel_shape), tuple(op.strides)
-    if _too_large(ctx, x, kernel, pads):
+    if _too_large(ctx, x, kernel):
+        if kernel != x.shape[2:] or any(pads):
+            return _by_rows(ctx, op, x, pads)
         h, w = kernel
         count = -(-h // STRIP)
         x = ctx.add(
@@ -51,12 +57,24 @@ def lower_max_pool(ctx: Context, op: top.MaxPool) -> Value:
     )  # fmt: skip
 
 
-def _too_large(
-    ctx: Context, x: Value, kernel: tuple[int, ...], pads: tuple[int, int, int, int]
-) -> bool:
-    """Is the window the whole picture, and larger than the memory of a lane?"""
-    whole = kernel == x.shape[2:] and not any(pads)
-    return whole and x.shape[2] * x.shape[3] + SMALL_PARTS > ctx.chip.lane_bytes
+def _by_rows(ctx: Context, op: top.MaxPool, x: Value, pads: tuple[int, int, int, int]) -> Value:
+    """The maximum of each row of a window, then of these along the columns."""
+    t, left, b, right = pads
+    (h, w), (sy, sx) = op.kernel_shape, op.strides
+    rows = ctx.add(
+        tpu.MaxPool, [x], f"{op.name}_rows", x.type.scale, kernel_shape=(1, w), strides=(1, sx),
+        pads=(0, left, 0, right),
+    )  # fmt: skip
+    return ctx.add(
+        tpu.MaxPool, [rows], op.name, x.type.scale, kernel_shape=(h, 1), strides=(sy, 1),
+        pads=(t, 0, b, 0), do_relu=op.do_relu,
+    )  # fmt: skip
+
+
+def _too_large(ctx: Context, x: Value, kernel: tuple[int, ...]) -> bool:
+    """Is what a window covers of the picture larger than the memory of a lane?"""
+    covered = min(kernel[0], x.shape[2]) * min(kernel[1], x.shape[3])
+    return covered + SMALL_PARTS > ctx.chip.lane_bytes
 
 
 @lowers(top.AvgPool)
@@ -67,7 +85,7 @@ def lower_avg_pool(ctx: Context, op: top.AvgPool) -> Value:
     counts = np.unique(
         window_counts(x.shape[2:], op.kernel_shape, op.strides, pads, counted)
     ).tolist()
-    too_large = _too_large(ctx, x, tuple(op.kernel_shape), pads)
+    too_large = _too_large(ctx, x, tuple(op.kernel_shape))
     area = op.kernel_shape[0] * op.kernel_shape[1]
     ratio = x.type.scale / scale / counts[0]
     k, shift = plain_pair(ratio)
@@ -86,8 +104,10 @@ def lower_avg_pool(ctx: Context, op: top.AvgPool) -> Value:
             "can not be averaged in INT8"
         )
     pairs = [multiplier_and_shift(r) for r in ratios]
-    if too_large:
-        return _as_matrix(ctx, op, x, factor, *pairs[0])
+    if too_large and len(counts) == 1:
+        inside = _windows(op, x, pads)
+        if inside.size <= MOST_CONSTANTS:
+            return _as_matrix(ctx, op, x, inside, factor, *pairs[0])
     return ctx.add(
         tpu.AvgPool, [x], op.name, scale, kernel_shape=op.kernel_shape, strides=op.strides,
         pads=pads, counted_pads=counted,
@@ -96,17 +116,39 @@ def lower_avg_pool(ctx: Context, op: top.AvgPool) -> Value:
     )  # fmt: skip
 
 
-def _as_matrix(ctx: Context, op: top.AvgPool, x: Value, factor: int, m: int, s: int) -> Value:
-    """The same integers as rows (n*c, h*w) @ column (h*w, 1)."""
-    n, c, h, w = x.shape
+def _windows(op: top.AvgPool, x: Value, pads: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    """(h, w, oh, ow): does the window of an output position cover the input position?"""
+    covered = []
+    for axis in (0, 1):
+        size, kernel, stride = x.shape[2 + axis], op.kernel_shape[axis], op.strides[axis]
+        count = (size + pads[axis] + pads[2 + axis] - kernel) // stride + 1
+        at = np.arange(size)[:, None] - (np.arange(count) * stride - pads[axis])
+        covered.append((at >= 0) & (at < kernel))
+    rows, columns = covered
+    return rows[:, None, :, None] & columns[None, :, None, :]
+
+
+def _as_matrix(
+    ctx: Context,
+    op: top.AvgPool,
+    x: Value,
+    inside: NDArray[np.bool_],
+    factor: int,
+    multiplier: int,
+    shift: int,
+) -> Value:
+    """The same integers as rows (n*c, h*w) @ (h*w, oh*ow)."""
+    n, c, _, _ = x.shape
+    h, w, oh, ow = inside.shape
     scale, in_scale = ctx.scale(op.results[0]), x.type.scale
     rows = ctx.add(tpu.Reshape, [x], f"{op.name}_rows", in_scale, shape=(n * c, h * w, 1, 1))
-    right = ctx.const(f"{op.name}_right", np.full((h * w, 1), factor), np.int8)
+    data = inside.reshape(h * w, oh * ow) * np.int8(factor)
+    right = ctx.const(f"{op.name}_right", data, np.int8)
     sums = ctx.add(
-        tpu.MatMul, [rows, right, None], f"{op.name}_column", scale, multiplier=m, shift=s,
-        do_relu=op.do_relu,
+        tpu.MatMul, [rows, right, None], f"{op.name}_column", scale, multiplier=multiplier,
+        shift=shift, do_relu=op.do_relu,
     )  # fmt: skip
-    return ctx.add(tpu.Reshape, [sums], op.name, scale, shape=(n, c, 1, 1))
+    return ctx.add(tpu.Reshape, [sums], op.name, scale, shape=(n, c, oh, ow))
 
 
 def plain_pair(ratio: float) -> tuple[int, int]:
