@@ -122,7 +122,8 @@ def test_values_equal_the_tensors_that_they_are_named_after(case):
 
 
 def test_two_names_for_one_output():
+    """Both are outputs of the compiled file."""
     nodes = [CONV, op("Identity", "c", "i"), op("Relu", "x", "z")]
     m = model(nodes, {"x": [1, 3, 8, 8]}, ["c", "i", "z"], {n: CONSTS[n] for n in "wb"})
     graph = check(m)
-    assert [v.name for v in graph.outputs] == ["c_Conv", "c_Conv", "z_Relu"]
+    assert [v.name for v in graph.outputs] == ["c_Conv", "i_Identity", "z_Relu"]

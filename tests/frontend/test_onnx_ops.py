@@ -236,6 +236,8 @@ def test_pad():
         one("Transpose", [2, 3, 4, 5], perm=[0, 2, 3, 1]),
         one("Transpose", [2, 3, 4]),
         one("Transpose", [2, 3, 1, 1], perm=[0, 2, 3, 1]),
+        one("Clip", [2, 3]),
+        one("Pad", [2, 3, 4, 5], np.zeros(8, np.int64)),
         one("Identity", [2, 3]),
         one("Dropout", [2, 3]),
         one("Dropout", [2, 3], opset=10, ratio=0.4),
@@ -249,7 +251,13 @@ def test_pad():
     ids=lambda m: m.graph.node[0].op_type,
 )
 def test_shapes_and_rest(m):
-    if m.graph.node[0].op_type in ("Identity", "Dropout", "Cast"):  # a network must do something
+    if m.graph.node[0].op_type in (
+        "Identity",
+        "Dropout",
+        "Cast",
+        "Clip",
+        "Pad",
+    ):  # a network must do something
         m.graph.node[0].output[0] = "z"
         m.graph.node.append(helper.make_node("Relu", ["z"], ["y"]))
     check(m)

@@ -485,9 +485,10 @@ def test_all_unsupported_layers_are_listed() -> None:
     rows = net.add(top.Reshape, [net.x], "rows", shape=(12, 4))
     columns = net.add(top.Reshape, [net.x], "columns", shape=(4, 12))
     product = net.add(top.MatMul, [rows, columns], "product")
-    graph, table, _ = net.finish(soft, product)
-    with pytest.raises(UnsupportedError, match="5 layers") as e:
+    dead = net.add(top.Clip, [net.conv(net.x, 2, 1, "c")], "dead", min=0.0, max=0.0)
+    graph, table, _ = net.finish(soft, product, dead)
+    with pytest.raises(UnsupportedError, match="6 layers") as e:
         lower(graph, table, chip_named("cv181x"))
-    assert all(n in str(e.value) for n in ("clip", "turn", "cat", "soft", "product"))
+    assert all(n in str(e.value) for n in ("clip", "turn", "cat", "soft", "product", "dead"))
     with pytest.raises(UnsupportedError, match="c BF16"):
         lower(graph, table, chip_named("cv181x"), quantize_table={"c": "BF16", "x": "INT8"})

@@ -15,7 +15,7 @@ from ..errors import TpuforgeError, UnsupportedError, UserInputError
 from ..ir import Graph, TensorType, Value
 from ..passes import canonical_names
 from ..passes.origins import note_origin
-from ..top import Input, ShapeError
+from ..top import Input, Reshape, ShapeError
 from . import onnx_activation, onnx_conv, onnx_eltwise, onnx_pool, onnx_shape  # noqa: F401  (they register themselves)
 from .onnx_file import opset_of, read_model, tensor_array
 from .onnx_fold import fold, foldable
@@ -94,7 +94,8 @@ class _Importer:
                 + f". Supported operations: {', '.join(sorted(CONVERTERS))}; constants are folded. "
                 "Change the model, or cut it before these nodes with output_names"
             )
-        self.graph.outputs = [self.output(o) for o in outputs]
+        for o in outputs:
+            self.graph.outputs.append(self.output(o))
         for o, value in zip(outputs, self.graph.outputs, strict=True):
             self.name_output(o, value)
         canonical_names.run(self.graph)  # a tensor of the model may be called as we call another
@@ -107,7 +108,7 @@ class _Importer:
         outputs = (
             [o.name for o in self.model.graph.output]
             if output_names is None
-            else list(output_names)
+            else list(dict.fromkeys(output_names))
         )
         inputs = {i.name for i in self.model.graph.input}
         for o in outputs:
@@ -140,12 +141,16 @@ class _Importer:
         return order, outputs
 
     def output(self, tensor: str) -> Value:
+        """The value of an output. One that is already an output (this one is behind an Identity or
+        Dropout) gets another name by a Reshape to its own shape, which costs nothing."""
         value = self.env.get(tensor)
         if not isinstance(value, Value):
             raise UserInputError(
                 f"{self.where}: output {tensor!r} is a constant, not computed from an input"
             )
-        return value
+        if value not in self.graph.outputs:
+            return value
+        return self.graph.add(Reshape, [value], f"{tensor}_Identity", shape=value.shape)
 
     def name_output(self, tensor: str, value: Value) -> None:
         """An output behind Identity or Dropout gives its own tensor's name to what computes it."""

@@ -22,6 +22,8 @@ def clip(n: Node) -> Value:
     low, high = (
         _limit(n, i, name, d) for i, name, d in ((1, "min", -_LARGEST), (2, "max", _LARGEST))
     )
+    if low <= -_LARGEST and high >= _LARGEST:
+        return n.value()
     if low == 0 and high > 0:
         return n.emit(Relu, [n.value()], relu_limit=-1.0 if high >= _LARGEST else high)
     return n.emit(Clip, [n.value()], min=max(low, -_LARGEST), max=min(high, _LARGEST))

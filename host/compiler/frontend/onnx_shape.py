@@ -42,6 +42,8 @@ def pad(n: Node) -> Value:
         pads = full
     if mode not in ("constant", "reflect", "edge") or min(pads, default=0) < 0:
         n.unsupported(f"mode {mode!r} with pads {pads}")
+    if not any(pads):
+        return x
     return n.emit(Pad, [x], paddings=pads, val=val, mode=mode)
 
 

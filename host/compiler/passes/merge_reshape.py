@@ -1,4 +1,5 @@
-"""Reshape(Reshape(x)) -> Reshape(x), and a Reshape to the shape that x already has vanishes."""
+"""Reshape(Reshape(x)) -> Reshape(x), and a Reshape to the shape that x already has vanishes, unless
+both are outputs of the graph."""
 
 from __future__ import annotations
 
@@ -16,5 +17,6 @@ def run(graph: Graph) -> None:
             op.set_operand(0, first.x)
             if not first.results[0].uses and first.results[0] not in graph.outputs:
                 graph.erase(first)
-        if op.x.shape == op.shape:
+        both_out = op.x in graph.outputs and op.results[0] in graph.outputs
+        if op.x.shape == op.shape and not both_out:
             drop(graph, op)

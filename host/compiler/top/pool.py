@@ -61,11 +61,19 @@ class Pool(Fusable):
         return {**attrs, "ceil_mode": tuple(floor) != out[2:]}
 
     def onnx_attrs(self) -> dict[str, Any]:
+        """With ceil_mode the padding behind the data ends where the last window does, if that is
+        earlier: readers of ONNX do not agree whether a window in the padding alone is dropped."""
+        pads, beyond = list(pads4(self.pads)), False
+        for i in (0, 1) if self.ceil_mode else ():
+            last = (self.results[0].shape[2 + i] - 1 if self.keepdims else 0) * self.strides[i]
+            end = last + self.kernel_shape[i] - self.x.shape[2 + i] - pads[i]
+            beyond |= end > pads[2 + i]
+            pads[2 + i] = max(0, min(end, pads[2 + i]))
         return {
             "kernel_shape": self.kernel_shape,
             "strides": self.strides,
-            "pads": self.pads,
-            "ceil_mode": int(self.ceil_mode),
+            "pads": tuple(pads),
+            "ceil_mode": int(beyond),
         }
 
     def pool_to_onnx(

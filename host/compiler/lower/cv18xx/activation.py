@@ -37,7 +37,8 @@ def lower_relu(ctx: Context, op: top.Relu) -> Value:
 def lower_clip(ctx: Context, op: top.Clip) -> Value:
     if op.min != 0 or op.max <= 0:
         raise UnsupportedError(
-            f"{op.name} is a Clip from {op.min:g} to {op.max:g}; in INT8 the lower limit must be 0"
+            f"{op.name} is a Clip from {op.min:g} to {op.max:g}; in INT8 the lower limit must be 0 "
+            "and the upper one positive"
         )
     return _relu(ctx, op, op.x)
 

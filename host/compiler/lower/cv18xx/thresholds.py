@@ -71,7 +71,7 @@ def _is_free(v: Value, graph: Graph) -> bool:
 def relu_limit(op: Op) -> float:
     """Upper limit of the op's result: of its (fused) relu, or infinite."""
     if isinstance(op, top.Clip):
-        return op.max
+        return op.max if op.max > 0 else float("inf")  # refused when it is lowered
     if isinstance(op, top.Relu) or getattr(op, "do_relu", False):
         limit = op.relu_limit  # type: ignore[attr-defined]
         return limit if limit > 0 else float("inf")
