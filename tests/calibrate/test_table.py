@@ -146,6 +146,6 @@ def test_unknown_layers_get_near_names():
 
 def test_bins():
     assert check_bins(2048) == 2048
-    for bad in (0, 100, 2047, -128):
+    for bad in (0, 100, 2047, -128, 1 << 30):
         with pytest.raises(OptionError):
             check_bins(bad)

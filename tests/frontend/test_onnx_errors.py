@@ -160,6 +160,28 @@ def test_unsupported_forms(m, text):
         load(m)
 
 
+@pytest.mark.parametrize(
+    "m,text",
+    [
+        (one("Unsqueeze", [2, 3], np.array([0, 0])), "axes .*one is named twice"),
+        (one("Unsqueeze", [2, 3], np.array([3])), "no axis 3 in 3 dimensions"),
+        (one("Squeeze", [2, 1, 3], np.array([-4])), "no axis -4 in 3 dimensions"),
+        (one("Flatten", [2, 3, 4, 5], axis=9), "no axis 9"),
+        (one("Concat", [1, 3, 8, 8], axis=9), "no axis 9"),
+        (one("ReduceMean", [1, 3, 8, 8], axes=[2, 7]), "no axis 7"),
+        (
+            one("AveragePool", [1, 1, 8, 8], kernel_shape=[10**9, 3], pads=[10**8, 1, 10**8, 1]),
+            "at most 65536",
+        ),
+        (one("Conv", [1, 1, 8, 8], f32(1, 1, 3, 3), pads=[0, 0, 10**9, 0]), "at most 65536"),
+    ],
+    ids=lambda v: v.graph.node[0].op_type if isinstance(v, onnx.ModelProto) else "",
+)
+def test_impossible_attributes(m, text):
+    with pytest.raises(UserInputError, match=text):
+        load(m)
+
+
 def test_integer_input():
     m = net()
     m.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8

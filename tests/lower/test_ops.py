@@ -476,6 +476,18 @@ def test_all_missing_entries_are_listed() -> None:
         lower(graph, table, chip_named("cv181x"))
 
 
+@pytest.mark.parametrize("name, threshold", [("x", 1e-20), ("c", 1e30)])
+def test_thresholds_beyond_the_conversion_on_the_tpu(name: str, threshold: float) -> None:
+    net = Net(1, 3, 4, 4)
+    graph, table, _ = net.finish(net.conv(net.x, 2, 1, "c"))
+    table.entries |= {"x": Entry(1e-20, 0, 0), "c": Entry(1e-20, 0, 0)}
+    table.entries[name] = Entry(threshold, 0, 0)
+    if name == "c":
+        table.entries["x"] = Entry(1e14, 0, 0)
+    with pytest.raises(UnsupportedError, match=f"{name} has the threshold"):
+        lower(graph, table, chip_named("cv180x"))
+
+
 def test_all_unsupported_layers_are_listed() -> None:
     net = Net(1, 3, 4, 4)
     c = net.add(top.Clip, [net.x], "clip", min=-1.0, max=1.0)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from tpuforge.compiler.calibrate.preprocess import Preprocess
+from tpuforge.compiler.calibrate.samples import InputSpec
+from tpuforge.compiler.chip import chip_named
 from tpuforge.compiler.errors import UserInputError
 from tpuforge.tools.demo import network, photographs
+from tpuforge.tools.demo.flow import Demo
 from tpuforge.tools.demo.photographs import Photograph
 
 
@@ -85,6 +90,21 @@ def test_split_keeps_the_shown_ones_out_of_the_calibration(count: int, shown: in
         assert not set(calibration) & set(chosen) and len(calibration) + len(chosen) == count
     else:
         assert calibration == chosen == all_of_them
+
+
+def test_unreadable_photographs_are_left_out(tmp_path: Path) -> None:
+    good, bad = tmp_path / "a.png", tmp_path / "b.png"
+    cv2.imwrite(str(good), np.zeros((40, 40, 3), np.uint8))
+    bad.write_bytes(b"text")
+    demo = Demo(chip_named("cv181x"), tmp_path / "out", tmp_path, 8, 2)
+    preprocess = Preprocess((1, 3, 32, 32), (32, 32))
+    spec = InputSpec("input", (1, 3, 32, 32), preprocess)
+    with pytest.warns(UserWarning, match=r"left out: .*b\.png"):
+        assert len(demo._pictures(spec)) == 1
+    assert [p.path for p in demo.shown] == [good]
+    bad.rename(good)
+    with pytest.warns(UserWarning), pytest.raises(UserInputError, match="none of the 1"):
+        demo._pictures(spec)
 
 
 def test_packaged_photographs_are_pictures() -> None:

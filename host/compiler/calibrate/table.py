@@ -256,8 +256,13 @@ def unknown_names(modes: Iterable[str], known: Iterable[str]) -> list[str]:
     return warnings
 
 
+MOST_BINS = 131072  # the search for a threshold folds finer histograms (cli.md section 13.2)
+
+
 def check_bins(bins: int) -> int:
-    """Number of histogram bins; OptionError unless a positive multiple of 128."""
-    if bins < 128 or bins % 128:
-        raise OptionError(f"histogram_bin_num is {bins}: a multiple of 128, at least 128")
+    """Number of histogram bins; OptionError unless a multiple of 128 up to MOST_BINS."""
+    if not 128 <= bins <= MOST_BINS or bins % 128:
+        raise OptionError(
+            f"histogram_bin_num is {bins}: a multiple of 128, at least 128 and at most {MOST_BINS}"
+        )
     return bins

@@ -116,6 +116,19 @@ class Node:
             [int(v) for v in np.asarray(self.array(i, what)).reshape(-1)] if self.has(i) else None
         )
 
+    def axis(self, given: int, rank: int) -> int:
+        """An axis of a tensor of that rank, counted from 0; negative ones count from the end."""
+        if not -rank <= given < rank:
+            raise UserInputError(f"there is no axis {given} in {rank} dimensions")
+        return given % rank
+
+    def axes(self, given: Sequence[int], rank: int) -> list[int]:
+        """Different axes of a tensor of that rank."""
+        axes = [self.axis(a, rank) for a in given]
+        if len(set(axes)) < len(axes):
+            raise UserInputError(f"axes {list(given)} of {rank} dimensions: one is named twice")
+        return axes
+
     def unsupported(self, reason: str) -> NoReturn:
         raise NotSupported(reason)
 

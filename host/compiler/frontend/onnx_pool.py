@@ -49,7 +49,7 @@ def global_max(n: Node) -> Value:
 def reduce_mean(n: Node) -> Value:
     x = _flat(n)
     axes = n.ints(1, "axes", "list of axes") or []
-    if sorted(a % 4 for a in axes) != [2, 3]:
+    if sorted(n.axes(axes, 4)) != [2, 3]:
         n.unsupported(f"axes {axes}: only the mean over height and width of a picture is supported")
     return n.emit(
         AvgPool,

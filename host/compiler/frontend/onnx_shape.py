@@ -15,11 +15,8 @@ from .onnx_node import Node, converts
 @converts("Concat")
 def concat(n: Node) -> Value:
     values = [n.value(i) for i in range(len(n.inputs))]
-    return (
-        n.emit(Concat, values, axis=n.attr("axis", 1) % len(values[0].shape))
-        if len(values) > 1
-        else values[0]
-    )
+    axis = n.axis(n.attr("axis", 1), len(values[0].shape))
+    return n.emit(Concat, values, axis=axis) if len(values) > 1 else values[0]
 
 
 @converts("Pad")
@@ -35,7 +32,7 @@ def pad(n: Node) -> Value:
         else 0.0
     )
     if n.has(3):
-        axes = [int(a) % rank for a in n.array(3, "list of axes").reshape(-1)]
+        axes = n.axes([int(a) for a in n.array(3, "list of axes").reshape(-1)], rank)
         full = [0] * (2 * rank)
         for i, a in enumerate(axes):
             full[a], full[rank + a] = pads[i], pads[len(axes) + i]
@@ -60,8 +57,8 @@ def reshape(n: Node) -> Value:
 @converts("Flatten")
 def flatten(n: Node) -> Value:
     x = n.value()
-    axis = n.attr("axis", 1)
-    axis = axis + len(x.shape) if axis < 0 else axis
+    rank, axis = len(x.shape), n.attr("axis", 1)
+    axis = rank if axis == rank else n.axis(axis, rank)
     return n.emit(Reshape, [x], shape=(math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
 
 
@@ -70,9 +67,9 @@ def squeeze(n: Node) -> Value:
     x = n.value()
     axes = n.ints(1, "axes", "list of axes")
     drop = (
-        {a % len(x.shape) for a in axes}
+        n.axes(axes, len(x.shape))
         if axes is not None
-        else {i for i, d in enumerate(x.shape) if d == 1}
+        else [i for i, d in enumerate(x.shape) if d == 1]
     )
     return n.emit(Reshape, [x], shape=tuple(d for i, d in enumerate(x.shape) if i not in drop))
 
@@ -81,7 +78,7 @@ def squeeze(n: Node) -> Value:
 def unsqueeze(n: Node) -> Value:
     x, axes = n.value(), n.ints(1, "axes", "list of axes") or []
     rank = len(x.shape) + len(axes)
-    new = {a % rank for a in axes}
+    new = n.axes(axes, rank)
     old = iter(x.shape)
     return n.emit(Reshape, [x], shape=tuple(1 if i in new else next(old) for i in range(rank)))
 

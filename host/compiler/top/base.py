@@ -70,10 +70,15 @@ class Fusable(TopOp):
     relu_limit = float_(default=-1.0)
 
 
+MOST_PADDING = 1 << 16
+
+
 def pads4(pads: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right)."""
+    """(top, left, bottom, right). ShapeError if they are more than MOST_PADDING."""
     if len(pads) != 4:
         raise ShapeError(f"pads {list(pads)}: four numbers (top, left, bottom, right) are needed")
+    if max(pads) > MOST_PADDING:
+        raise ShapeError(f"pads {list(pads)}: at most {MOST_PADDING} rows or columns are possible")
     return pads[0], pads[1], pads[2], pads[3]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,12 +58,12 @@ class Demo:
                 self._copy_photographs(self.folder / "photographs")
         with self._stage("optimise the float graph (model_transform)"):
             graph = api.transform(model, name=NAME, mlir=mlir, preprocess=PREPROCESS).graph
+        inputs = self._pictures(input_specs(graph)[0])
         with self._stage(f"calibrate on {len(self.calibration)} photographs (run_calibration)"):
             samples = [(str(p.path),) for p in self.calibration]
             thresholds = api.calibrate(graph, samples, table=table, console=TERMINAL)
         with self._stage(f"quantise, schedule, emit for {self.chip.name} (model_deploy)"):
             done = api.deploy(graph, thresholds, self.chip, path, opt=self.opt)
-        inputs = self._pictures(input_specs(graph)[0])
         with self._stage(f"classify {len(self.shown)} photographs in float32"):
             expected = self._float(model, inputs)
         with self._stage(f"classify {len(self.shown)} photographs in the simulator"):
@@ -93,8 +94,23 @@ class Demo:
         self.times.append((what, time.perf_counter() - begin))
 
     def _pictures(self, spec: InputSpec) -> list[np.ndarray]:
+        """Of the photographs to be classified; those that can not be read are left out, with a
+        warning."""
         assert spec.preprocess is not None
-        return [spec.preprocess.load(p.path) for p in self.shown]
+        inputs, readable = [], []
+        for p in self.shown:
+            try:
+                inputs.append(spec.preprocess.load(p.path))
+            except UserInputError as e:
+                warnings.warn(f"left out: {e}", stacklevel=2)
+            else:
+                readable.append(p)
+        if not readable:
+            raise UserInputError(
+                f"none of the {len(self.shown)} photographs to be classified can be read"
+            )
+        self.shown = readable
+        return inputs
 
     def _float(self, model: onnx.ModelProto, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """Logits of the ONNX model in onnxruntime."""

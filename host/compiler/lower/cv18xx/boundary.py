@@ -11,7 +11,8 @@ out   i8 -> f32: q * f32(threshold / 127), exact; by the CPU where the runtime o
 from __future__ import annotations
 
 from ... import tpu
-from ...ir import TensorType
+from ...errors import UnsupportedError
+from ...ir import TensorType, Value
 from ...tpu.arith import significant
 from .context import Context, shape4
 
@@ -26,6 +27,7 @@ def lower_inputs(ctx: Context, quant_input: bool) -> None:
         x = ctx.graph.add(tpu.Input, [], v.name, types=[type], **known)
         if not quant_input:
             engine = "cpu" if ctx.chip.has_cpu_routines else "tpu"
+            _require_range(ctx, v, scale)
             factor = 1.0 / scale if engine == "cpu" else significant(1.0 / scale, 8)
             x = ctx.add(tpu.Quantize, [x], f"{v.name}_si8", scale, inv_scale=factor, engine=engine)
         ctx.values[v] = x
@@ -40,6 +42,17 @@ def lower_outputs(ctx: Context, quant_output: bool) -> None:
             known = next((r for r in ctx.graph.values() if r.name == name), None)
             engine = "cpu" if ctx.chip.has_cpu_routines else "tpu"
             assert y.type.scale is not None
+            _require_range(ctx, v, y.type.scale)
             scale = y.type.scale if engine == "cpu" else significant(y.type.scale, 16)
             y = known or ctx.graph.add(tpu.Dequantize, [y], name, scale=scale, engine=engine)
         ctx.graph.outputs.append(y)
+
+
+def _require_range(ctx: Context, v: Value, scale: float) -> None:
+    """UnsupportedError if the conversion on the TPU could leave the range of its bf16 numbers."""
+    if not ctx.chip.has_cpu_routines and not 2.0**-50 < scale < 2.0**50:
+        raise UnsupportedError(
+            f"{v.name} has the threshold {127 * scale:g}; {ctx.chip.name} converts floats on the "
+            "TPU, with thresholds from 1.2e-13 to 1.4e17. Scale the model's input or weights, or "
+            "use int8 there (--quant_input, --quant_output)"
+        )
