@@ -113,6 +113,21 @@ def test_new_dialect(chip: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert read(f"net_{name}_int8_sym_{kind}.mlir").outputs[0].shape[1] == 10
 
 
+def test_debug_keeps_what_was_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    """The .npz of the quantised graph has real numbers under the names of the float graph; the
+    picture's input and the float run are kept in any case."""
+    argv = [*NEW, "--chip", "cv181x", "--model", "x.cvimodel", "--debug", "--compare_all"]
+    Path("mine.npz").write_bytes(Path("net_in_f32.npz").read_bytes())
+    code, out, err = call(capsys, model_deploy.main, *argv, "--test_input", "mine.npz")
+    assert (code, err) == (0, "")
+    for name in ("net_cv181x_int8_sym_tpu_outputs", "net_cv181x_int8_sym_model_outputs"):
+        assert f"Saving {name}.npz" in out
+    compare = ["compare", "net_cv181x_int8_sym_tpu_outputs.npz", "net_top_outputs.npz"]
+    assert call(capsys, npz_tool.main, *compare, "--tolerance", "0.98,0.8")[0] == 0
+    with np.load("net_cv181x_int8_sym_model_outputs.npz") as z:
+        assert z["output_Gemm_f32"].dtype == np.float32 and z["input_si8"].dtype == np.int8
+
+
 def test_constants_and_groups(capsys: pytest.CaptureFixture[str]) -> None:
     """The .npz has the bytes that _weight_map.csv has the md5 of; the groups have every layer."""
     argv = [*NEW, "--chip", "cv180x", "--model", "net.cvimodel", "--compress_weight", "false"]
