@@ -90,7 +90,9 @@ def parser() -> common.Parser:
     p.add_argument("--pixel_format", "--customization_format", dest="customization_format",
                    help=argparse.SUPPRESS)  # fmt: skip
     p.add_bool("--aligned_input", help=argparse.SUPPRESS)
-    for flag in (*IGNORED_FLAGS, *LATER_FLAGS):
+    for flag in LATER_FLAGS:
+        p.add_bool(flag, help=argparse.SUPPRESS)
+    for flag in IGNORED_FLAGS:
         p.add_argument(flag, nargs="?", const="true", help=argparse.SUPPRESS)
     for option in IGNORED_VALUES:
         p.add_argument(option, help=argparse.SUPPRESS)
@@ -222,7 +224,7 @@ def _check(options: argparse.Namespace, old: bool) -> None:
         if option in options.typed:
             raise OptionError(f"--{option} goes with --fuse_preprocess only")
     for flag in LATER_FLAGS:
-        if flag.lstrip("-") in options.present:
+        if getattr(options, flag.lstrip("-")):
             raise UnsupportedError(f"{flag}: this version compiles INT8 only")
     if "BF16" in (options.inputs_type, options.outputs_type):
         raise UnsupportedError(
