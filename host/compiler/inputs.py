@@ -58,6 +58,24 @@ def load_inputs(
     return {s.name: _load(s, f, note) for s, f in zip(specs, sources, strict=True)}
 
 
+def given_shapes(names: Sequence[str], sources: Sequence[Source]) -> dict[str, tuple[int, ...]]:
+    """Input name -> shape of its array, for the inputs that are arrays or come from .npz and .npy
+    files."""
+    first = sources[0] if sources else None
+    if len(sources) == 1 and not isinstance(first, np.ndarray) and _suffix(first) == ".npz":
+        arrays = read_npz(str(first))
+        if len(arrays) == len(names) == 1:
+            arrays = {names[0]: next(iter(arrays.values()))}
+        return {n: arrays[n].shape for n in names if n in arrays}
+    shapes = {}
+    for name, source in zip(names, sources, strict=False):
+        if isinstance(source, np.ndarray):
+            shapes[name] = source.shape
+        elif _suffix(source) == ".npy":
+            shapes[name] = load_npy(source).shape
+    return shapes
+
+
 def _suffix(source: object) -> str:
     return Path(str(source)).suffix.lower()
 

@@ -51,17 +51,23 @@ def _main(argv: list[str]) -> int:
 
 
 def _onnx(model: str, sources: list[str], everything: bool, fixed: bool) -> Arrays:
-    """The original model in onnxruntime; all tensors under the names of our graphs."""
+    """The original model in onnxruntime, with the shapes of the arrays; all tensors under the names
+    of our graphs."""
     from ..compiler.calibrate.samples import InputSpec
-    from ..compiler.inputs import load_inputs
+    from ..compiler.inputs import given_shapes, load_inputs
     from ..compiler.original import declared_inputs, original_model, run_original, top_names
 
-    proto = original_model(model)
-    specs = []
-    for name, dims in declared_inputs(model):
+    proto, declared, specs = original_model(model), declared_inputs(model), []
+    given = given_shapes([name for name, _ in declared], sources)
+    for name, dims in declared:
+        if len(given.get(name, ())) == len(dims):
+            dims = list(given[name])
         if None in dims:
-            raise OptionError(f"{model}: input {name!r} has dimensions that are not fixed")
-        specs.append(InputSpec(name, tuple(int(d) for d in dims if d)))
+            raise OptionError(
+                f"{model}: input {name!r} has dimensions that are not fixed "
+                f"{[d or '?' for d in dims]}: give an array of that rank"
+            )
+        specs.append(InputSpec(name, tuple(int(d or 0) for d in dims)))
     names = top_names(proto)
     if not everything:
         outputs = {o.name for o in proto.graph.output}

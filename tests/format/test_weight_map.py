@@ -96,7 +96,15 @@ def test_text_is_in_order_of_offset_and_names_may_have_commas():
 
 
 @pytest.mark.parametrize(
-    "line", ["a,0x0,123,4", "a", "a,12," + "0" * 32 + ",4", "a,0x10," + "0" * 32 + ",-4"]
+    "line",
+    [
+        "a,0x0,123,4",
+        "a",
+        "a,12," + "0" * 32 + ",4",
+        "a,0x10," + "0" * 32 + ",-4",
+        "a,0xfffffff0," + "0" * 32 + ",4",
+        "a,0x10," + "0" * 32 + ",9999999999",
+    ],
 )
 def test_bad_lines_are_named(line):
     good = f"a,0x00000000,{'0' * 32},4\n"

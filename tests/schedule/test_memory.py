@@ -70,7 +70,7 @@ def test_shared_memory_is_used_again(chip: str) -> None:
 @pytest.mark.parametrize("tight", [False, True])
 def test_local_buffers_do_not_overlap(seed: int, tight: bool) -> None:
     rng = np.random.default_rng(seed)
-    memory = LocalMemory(4096, 8, 16)
+    memory = LocalMemory(4096, 8)
     memory.grow(42)
     placed: list[Buffer] = []
     refused = 0
@@ -106,7 +106,7 @@ def load_in_pieces(buffer: Buffer, channels: int, parts: int) -> list[Load]:
 def test_pieces_come_as_their_place_becomes_free() -> None:
     """A tile of 1024 bytes in memory of 1536: the first half of its place is free from slot 2 on,
     the third quarter from slot 4 on, the rest in the slot of its use."""
-    memory = LocalMemory(1536, 8, 16)
+    memory = LocalMemory(1536, 8)
     memory.grow(10)
     for size, last in ((512, 1), (256, 3), (256, 5), (512, 8)):
         memory.place_fixed(Buffer(f"until {last}", size, 0, last))

@@ -10,6 +10,7 @@ from typing import Any
 
 import cvi_nn
 import numpy as np
+import onnx
 import pytest
 from tpuforge.compiler import api, tpu
 from tpuforge.compiler.format import cvimodel
@@ -108,9 +109,31 @@ def test_new_dialect(chip: str, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     places = [out.index(text) for text in order]
     assert places == sorted(places) and out.endswith("npz compare PASSED.\n")
+    lines = [line.split()[2:] for line in out.splitlines() if line.startswith("[CMD]")]
+    for argv in lines:  # these commands can be typed, and give the same
+        assert call(capsys, model_runner.main, *argv)[0] == 0
+    with np.load(lines[0][-1]) as graph, np.load(lines[1][-1]) as file:
+        assert graph["output_Gemm_f32"].tobytes() == file["output_Gemm_f32"].tobytes()
+    for argv in lines:
+        Path(argv[-1]).unlink()
     assert cvimodel.load("net.cvimodel").chip == name
     for kind in ("tpu", "final"):
         assert read(f"net_{name}_int8_sym_{kind}.mlir").outputs[0].shape[1] == 10
+
+
+def test_debug_keeps_what_was_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    """The .npz of the quantised graph has real numbers under the names of the float graph; the
+    picture's input and the float run are kept in any case."""
+    argv = [*NEW, "--chip", "cv181x", "--model", "x.cvimodel", "--debug", "--compare_all"]
+    Path("mine.npz").write_bytes(Path("net_in_f32.npz").read_bytes())
+    code, out, err = call(capsys, model_deploy.main, *argv, "--test_input", "mine.npz")
+    assert (code, err) == (0, "")
+    for name in ("net_cv181x_int8_sym_tpu_outputs", "net_cv181x_int8_sym_model_outputs"):
+        assert f"Saving {name}.npz" in out
+    compare = ["compare", "net_cv181x_int8_sym_tpu_outputs.npz", "net_top_outputs.npz"]
+    assert call(capsys, npz_tool.main, *compare, "--tolerance", "0.98,0.8")[0] == 0
+    with np.load("net_cv181x_int8_sym_model_outputs.npz") as z:
+        assert z["output_Gemm_f32"].dtype == np.float32 and z["input_si8"].dtype == np.int8
 
 
 def test_constants_and_groups(capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,6 +237,30 @@ def test_runner_gives_the_same_for_graph_and_file(capsys: pytest.CaptureFixture[
     with cvi_nn.Model("net.cvimodel") as model, np.load("net_in_f32.npz") as z:
         values = model.forward({"input": z["input"]})
     np.testing.assert_array_equal(next(iter(values.values())).reshape(-1), got["s"])
+
+
+def test_runner_takes_the_shapes_of_the_arrays(
+    zoo: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An .onnx runs with another size and batch, and with dimensions that it leaves open."""
+    model = onnx.load(zoo("tiny_resnet"))
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    dims[0].dim_param, dims[2].dim_param = "batch", "height"
+    onnx.save(model, "open.onnx")
+    x = np.random.default_rng(0).standard_normal((2, 3, 48, 40)).astype(np.float32)
+    np.savez("x.npz", input=x)
+    np.save("x.npy", x)
+    got = []
+    for path, source in ((str(zoo("tiny_resnet")), "x.npz"), ("open.onnx", "x.npy")):
+        argv = ["--model", path, "--input", source, "--output", "o.npz"]
+        assert call(capsys, model_runner.main, *argv)[0] == 0
+        with np.load("o.npz") as z:
+            got.append(z["output_Gemm"])
+    assert got[0].shape == (2, 10) and got[0].tobytes() == got[1].tobytes()
+    np.save("flat.npy", x.reshape(-1))
+    argv = ["--model", "open.onnx", "--input", "flat.npy", "--output", "o.npz"]
+    code, _, err = call(capsys, model_runner.main, *argv)
+    assert code == 2 and "['?', 3, '?', 32]: give an array of that rank" in err
 
 
 def test_runner_dumps_all_tensors(

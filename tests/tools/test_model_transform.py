@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper
 from tpuforge.compiler.ir.text import read
 from tpuforge.compiler.top.export import to_onnx
-from tpuforge.tools import model_transform
+from tpuforge.tools import model_runner, model_transform, npz_tool
 
 PICTURES = [
     "--mean",
@@ -98,6 +98,11 @@ def test_new_dialect(
     order += ["Saving net_top_outputs.npz", "npz compare PASSED."]
     places = [out.index(text) for text in order]
     assert places == sorted(places)
+    runs = [line.split()[2:] for line in out.splitlines() if line.startswith("[CMD]")]
+    assert [model_runner.main(argv) for argv in runs] == [0, 0], "these commands can be typed"
+    capsys.readouterr()
+    assert npz_tool.main(["compare", "net_top_outputs.npz", "net_ref_outputs.npz"]) == 0
+    Path("net_ref_outputs.npz").unlink()
     graph = read("net.mlir")
     assert graph.name == "net"
     origin = Path("net_origin.mlir").read_text()

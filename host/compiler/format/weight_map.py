@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from ..errors import UserInputError
 
 ALIGNMENT = 16
+MOST_BYTES = 1 << 30  # of a weight section: more than any board has
 _CHIP = re.compile(r"#\s*chip:\s*(\w+)")
 _LINE = re.compile(r"(.+),0x([0-9a-fA-F]{1,8}),([0-9a-fA-F]{32}),([0-9]{1,10})")
 
@@ -59,7 +60,13 @@ def parse(text: str, where: str = "_weight_map.csv") -> WeightMap:
                 f"{where}, line {number}: {line[:80]!r} is not `name,0x<offset>,<md5>,<size>`; "
                 "delete the file to start anew"
             )
-        entries.append(Entry(match[1], int(match[2], 16), match[3].lower(), int(match[4])))
+        entry = Entry(match[1], int(match[2], 16), match[3].lower(), int(match[4]))
+        if entry.offset + entry.size > MOST_BYTES:
+            raise UserInputError(
+                f"{where}, line {number}: {entry.name!r} ends at {entry.offset + entry.size:#x}, "
+                f"the limit is {MOST_BYTES:#x}; delete the file to start anew"
+            )
+        entries.append(entry)
     return WeightMap(entries, chip)
 
 

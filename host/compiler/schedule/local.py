@@ -11,6 +11,7 @@ Correctness does not depend on this: the emitter derives the waits from the addr
 from __future__ import annotations
 
 from bisect import insort
+from operator import mul
 
 from .layers import Tensor
 from .program import Action, Buffer, Load, Step, Store, feeds, span, step_buffers
@@ -26,10 +27,10 @@ class NoSpaceError(Exception):
 
 
 class LocalMemory:
-    """Who occupies which bytes in which step. unit: bytes to which buffers are aligned."""
+    """Who occupies which bytes in which step."""
 
-    def __init__(self, size: int, lanes: int, unit: int):
-        self.size, self.lanes, self.unit = size, lanes, unit
+    def __init__(self, size: int, lanes: int):
+        self.size, self.lanes = size, lanes
         self.alive: list[list[Buffer]] = []  # per step: buffers whose bytes are in use
         self.draining: list[list[Buffer]] = []  # per step: buffers being stored by the TDMA
         self.early: dict[Buffer, list[Buffer]] = {}  # pieces of a tile that come before its use
@@ -135,12 +136,15 @@ class LocalMemory:
             max(self.turn[b.constant] if in_turn else 0, b.ready, b.first - min(b.lead, LOOKAHEAD)),
         )
         spans = [x.span(self.lanes) for x in loads]
+        sizes = [y - x for x, y in spans]
+        used, edges = self.used(b.first, bound), self.edges(b, bound)
         best: tuple[int, int, int] | None = None
         slots: list[int] = []
         for a, e in _gaps(self.busy(b.first, b.last), self.size, b.size):
-            for addr in self.candidates(b, a, e, bound):
-                found = self.earliest(b.first, addr, spans, bound)
-                late = sum((y - x) * t for (x, y), t in zip(spans, found, strict=True))
+            end = e - b.size
+            for addr in {a, end, *(x for x in edges if a < x < end)}:
+                found = [_free_from(used, addr + x, addr + y, bound) for x, y in spans]
+                late = sum(map(mul, sizes, found))
                 key = (late, e - a, -addr if high else addr)
                 if best is None or key < best:
                     best, slots = key, found
@@ -160,44 +164,37 @@ class LocalMemory:
             self.early[b].append(piece)
             self.register(piece, slot)
 
-    def candidates(self, b: Buffer, low: int, high: int, bound: int) -> set[int]:
-        """Both ends of a gap and the places beside what was alive shortly before."""
-        found = {low, high - b.size}
+    def edges(self, b: Buffer, bound: int) -> set[int]:
+        """Addresses beside what was alive shortly before."""
+        found: set[int] = set()
         for t in range(max(bound, b.first - 3), b.first):
             for p in self.alive[t]:
-                after, before = p.addr + p.extent(t), p.addr - b.size
-                if low <= after <= high - b.size:
-                    found.add(after)
-                if low <= before <= high - b.size:
-                    found.add(before // self.unit * self.unit)
+                found.add(p.addr + p.extent(t))
+                found.add(p.addr - b.size)
         return found
 
-    def earliest(self, first: int, addr: int, spans: list[Interval], bound: int) -> list[int]:
-        """For every span of bytes from addr on: the first slot from which on they are free until
-        step `first`."""
-        found = [bound] * len(spans)
-        left = [(addr + x, addr + y, k) for k, (x, y) in enumerate(spans)]
-        low, high = addr + spans[0][0], addr + spans[-1][1]
+    def used(self, first: int, bound: int) -> list[tuple[int, int, int]]:
+        """What is in use before step `first`: bytes (first, end) and the slot from which on they
+        are free, at least `bound`, latest first."""
+        found: dict[Interval, int] = {}
         for t in range(first - 1, bound - 1, -1):
             for p in self.alive[t]:
-                if p.addr < high and p.addr + p.extent(t) > low:
-                    left = self.stop(left, found, p.addr, p.addr + p.extent(t), t + 1)
+                found.setdefault((p.addr, p.addr + p.extent(t)), t + 1)
             for p in self.draining[t]:
-                if p.addr < high and p.addr + p.size > low:
-                    left = self.stop(left, found, p.addr, p.addr + p.size, t + 1)
-            if not left:
-                break
-        return found
+                found.setdefault((p.addr, p.addr + p.size), t + 1)
+        return [(a, e, slot) for (a, e), slot in found.items()]
 
-    @staticmethod
-    def stop(
-        left: list[tuple[int, int, int]], found: list[int], low: int, high: int, slot: int
-    ) -> list[tuple[int, int, int]]:
-        """The spans that bytes low..high do not touch; the others can not come before `slot`."""
-        for x, y, k in left:
-            if low < y and high > x:
-                found[k] = slot
-        return [(x, y, k) for x, y, k in left if not (low < y and high > x)]
+    def earliest(self, b: Buffer, bound: int) -> int:
+        """The first slot, at least `bound`, from which on the place of b is free until its use."""
+        return _free_from(self.used(b.first, bound), b.addr, b.addr + b.size, bound)
+
+
+def _free_from(used: list[tuple[int, int, int]], first: int, end: int, bound: int) -> int:
+    """The first slot, at least `bound`, from which on bytes are free (see LocalMemory.used)."""
+    for a, e, slot in used:
+        if a < end and e > first:
+            return slot
+    return bound
 
 
 def _gaps(taken: list[Interval], size: int, need: int) -> list[Interval]:
@@ -308,7 +305,7 @@ def place_buffers(
 def hoist_fixed(memory: LocalMemory, b: Buffer) -> None:
     """Issue the load of a constant of the whole group as early as its place is free."""
     bound = min(b.first, max(memory.turn[True], b.first - min(b.lead, LOOKAHEAD)))
-    b.slot = memory.earliest(b.first, b.addr, [(0, b.size)], bound)[0]
+    b.slot = memory.earliest(b, bound)
     memory.turn[True] = b.slot
     for t in range(b.slot, b.first):
         memory.alive[t].append(b)
@@ -350,10 +347,7 @@ def serialise(steps: list[Step], lanes: int, start: int = 0) -> list[Action]:
         late: list[Load] = []
         urgent = False  # a load of this step waits for the stores
         for i, load in loads[t]:
-            low, high = (load.buffer.addr + x for x in load.span(lanes))
-            if any(addr + a < high and addr + e > low for addr, (a, e) in stored) or (
-                load.tile and any(feeds(p, load.tile.tensor, load.part) for p in pending)
-            ):
+            if pending and _waits(load, pending, stored, lanes):
                 late.append(load)
                 urgent |= i == t
             else:
@@ -363,3 +357,15 @@ def serialise(steps: list[Step], lanes: int, start: int = 0) -> list[Action]:
         if s.compute is not None:
             actions.append(s.compute)
     return actions + pending
+
+
+def _waits(
+    load: Load, pending: list[Store], stored: list[tuple[int, Interval]], lanes: int
+) -> bool:
+    """Does a load wait for one of the stores: for the bytes in local memory (stored: addresses and
+    bytes there) or in DDR?"""
+    low, high = (load.buffer.addr + x for x in load.span(lanes))
+    if any(addr + a < high and addr + e > low for addr, (a, e) in stored):
+        return True
+    tile = load.tile
+    return tile is not None and any(feeds(p, tile.tensor, load.part) for p in pending)

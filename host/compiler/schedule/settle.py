@@ -6,7 +6,8 @@ found out about a group once is used again (situation.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..errors import InternalError
 from .carry import Carry, find_carries
@@ -28,14 +29,23 @@ MAX_TRIES = 100
 @dataclass
 class Settled:
     """Plans whose buffers have places: steps and time of every group, tensors that never leave
-    local memory. exact: see set_lead. score: time of the whole, and the price of its transfers."""
+    local memory. exact: see set_lead; cycles: of every action by its id()."""
 
-    plans: list[Plan]
-    groups: list[list[Step]]
-    times: list[float]
-    local: set[Tensor]
+    backend: Backend
     exact: bool
-    score: float = 0.0
+    cycles: dict[int, float]
+    plans: list[Plan] = field(default_factory=list)
+    groups: list[list[Step]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    local: set[Tensor] = field(default_factory=set)
+
+    @cached_property
+    def score(self) -> float:
+        """Cycles of the whole with the price of its transfers."""
+        actions = serialise([s for g in self.groups for s in g], self.backend.lanes)
+        moved = sum(self.cycles[id(a)] for a in actions if not isinstance(a, Compute))
+        timeline = Timeline(self.cycles, self.backend.lanes)
+        return timeline.end(actions) + BYTES_WEIGHT * moved
 
     def next_group(self, plan: Plan, steps: list[Step], start: int) -> Group:
         """The group that follows these, from step number `start` on."""
@@ -64,15 +74,14 @@ class Settler:
         again with less memory. exact: see set_lead."""
         backend = self.backend
         limits: dict[Layer, float] = {}
-        memory, start = LocalMemory(backend.local_bytes, backend.lanes, backend.alignment), 0
-        done = Settled([], [], [], set(), exact)
+        memory, start = LocalMemory(backend.local_bytes, backend.lanes), 0
         carried: list[Carry] = []
         todo = [(p, self.build(p)) for p in plans]
         times = set_lead([s for _, steps in todo for s in steps], backend, exact)
+        done = Settled(backend, exact, times)
         todo.reverse()
         for _ in range(len(plans) + MAX_TRIES):
             if not todo:
-                done.score = score([s for g in done.groups for s in g], times, backend)
                 return done
             plan, steps = todo.pop()
             for b in step_buffers(steps):
@@ -130,14 +139,6 @@ class Settler:
 def build(plan: Plan, backend: Backend) -> list[Step]:
     """The steps of a plan, numbered from 0."""
     return [] if plan.is_nothing else StepBuilder(plan, backend).build()
-
-
-def score(steps: list[Step], times: dict[int, float], backend: Backend) -> float:
-    """Cycles of placed steps with the price of their transfers."""
-    actions = serialise(steps, backend.lanes)
-    moved = sum(times[id(a)] for a in actions if not isinstance(a, Compute))
-    timeline = Timeline(times, backend.lanes)
-    return timeline.end(actions) + BYTES_WEIGHT * moved
 
 
 def carries(plan: Plan, steps: list[Step], todo: list[tuple[Plan, list[Step]]]) -> list[Carry]:

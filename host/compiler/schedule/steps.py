@@ -208,8 +208,8 @@ class StepBuilder:
         else:
             done = self.slices(layer)
         if layer.output in self.sinks:
-            full = self.own_part(layer.output)
-            self.store(self.tiles[layer.output], full._replace(c=(max(done, full.c[0]), full.c[1])))
+            n, c, h, w = self.own_part(layer.output)
+            self.store(self.tiles[layer.output], Region(n, (max(done, c[0]), c[1]), h, w))
 
     def slices(self, layer: Layer) -> int:
         """A step for every slice of the constants; the first channel that is not stored yet."""
@@ -218,9 +218,10 @@ class StepBuilder:
         early = len(slices) > 1 and layer.output in self.sinks
         inner, done = (0, layer.inputs[0].shape[1]), full.c[0]
         ins = [self.input(layer, x) for x in layer.inputs]
+        out = self.output(layer)
         for oc in slices:
             piece, buffer = self.weights(layer, oc, inner, use)
-            region, out = Region(full.n, oc, full.h, full.w), self.output(layer)
+            region = Region(full.n, oc, full.h, full.w)
             self.finish(Compute(layer.kind, layer, out, region, ins, piece, buffer))
             if early and oc != slices[-1]:
                 done = self.store_part(layer.output, (done, oc[1]))
