@@ -132,6 +132,19 @@ def test_int8_conversions() -> None:
     np.testing.assert_array_equal(arith.quantise_f32(x, 1.0), [1, 2, -1, -3, 0, 127, -128, 0, 127])
 
 
+def test_factors_of_a_quantisation() -> None:
+    """bf16 numbers; a little above the factor; few for a factor of 8 bits."""
+    for factor in (127.0, 0.5, 127 / 2.6355782, 127 / 0.0137, 40.75, 1 / 3):
+        exact = float(np.float32(factor))
+        low, middle, high = arith.quantise_factors(factor)
+        for k in (*low, *middle, *high):
+            assert arith.f32_from_bf16(arith.bf16_truncated(k)) == k
+        assert 1.1 * 2**-23 < sum(high) / exact - 1 < 1.4 * 2**-23
+        assert abs(sum(middle) / exact - 1) < 2**-15 and abs(sum(low) / exact - 1) < 2**-8
+        short = arith.significant(factor, 8) == exact
+        assert [len(k) for k in (low, middle, high)] == ([1, 1, 2] if short else [1, 2, 3])
+
+
 def test_truncated_sum() -> None:
     from fractions import Fraction
 

@@ -274,7 +274,7 @@ def test_quantize_engines_and_dequantize() -> None:
     x = np.linspace(-1.3, 1.3, 77, dtype=np.float32).reshape(1, 1, 7, 11)
     g = Graph("t")
     v = g.add(tpu.Input, [], "x0", types=[tpu.i8(x.shape, None).__class__(x.shape, "f32")])
-    inverse = arith.significant(127 / 1.1, 8)
+    inverse = 127 / 1.1
     cpu = g.add(tpu.Quantize, [v], "cpu", inv_scale=inverse)
     chip = g.add(tpu.Quantize, [v], "chip", inv_scale=inverse, engine="tpu")
     scale = arith.significant(1.1 / 127, 16)
@@ -285,11 +285,9 @@ def test_quantize_engines_and_dequantize() -> None:
     np.testing.assert_array_equal(
         evaluate(g, back, x).astype(np.float64), got.astype(np.float64) * scale
     )
-    assert np.abs(evaluate(g, chip, x).astype(int) - got).max() <= 1
+    np.testing.assert_array_equal(evaluate(g, chip, x), got)
     with pytest.raises(InternalError, match="engine"):
         g.add(tpu.Quantize, [v], "other", inv_scale=1.0, engine="gpu")
-    with pytest.raises(InternalError, match="inv_scale"):
-        g.add(tpu.Quantize, [v], "long", inv_scale=127 / 1.1, engine="tpu")
     with pytest.raises(InternalError, match="scale"):
         g.add(tpu.Dequantize, [cpu], "fine", scale=1.1 / 127)
 

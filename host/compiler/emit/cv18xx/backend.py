@@ -11,7 +11,14 @@ from ...errors import UnsupportedError
 from ...isa.cv18xx import cost, cost_tdma
 from ...schedule.layers import Layer, Tensor, Window
 from .dequantize import dequantize_cycles, dequantize_temp
-from .quantize import float_parts, float_planes, is_quantised, quantize_cycles, quantize_temp
+from .quantize import (
+    float_parts,
+    float_planes,
+    is_quantised,
+    plane_counts,
+    quantize_cycles,
+    quantize_temp,
+)
 from .softmax import softmax_temp
 from .spread import row_bytes, spread
 from .weights import LEAST_COMPRESSED, blob_bytes, compresses, padded_inputs
@@ -69,7 +76,7 @@ class Cv18xxBackend:
         if layer.kind == "softmax":
             return softmax_temp(-(-c // self.lanes), h, w)
         if layer.kind == "quantize":
-            return quantize_temp(shape, layer.inputs[0].shape[3], self.lanes)
+            return quantize_temp(layer, shape, self.lanes)
         if layer.kind == "dequantize":
             return dequantize_temp(shape, self.lanes)
         if layer.kind in ("add", "prelu"):
@@ -143,7 +150,7 @@ class Cv18xxBackend:
         if kind == "prelu":
             return 3 * arith("max") + cost.depthwise_cycles(chip, n=n, c=c, oh=h, ow=w, kh=1, kw=1)
         if kind == "quantize":
-            return quantize_cycles(chip, out, extra)
+            return quantize_cycles(chip, out, *extra)
         if kind == "softmax":
             total = cost.conv_cycles(
                 chip, n=n, oc=chip.lanes, oh=h, ow=w, ic=c, kh=1, kw=1, quant=False, bf16=True
@@ -253,7 +260,7 @@ def _constant(layer: Layer) -> Any:
     if layer.kind == "fc":
         return layer.op.operand("bias") is not None
     if layer.kind == "quantize":
-        return layer.inputs[0].shape[3]
+        return layer.inputs[0].shape[3], plane_counts(layer)
     if layer.kind == "avgpool":
         return len(layer.op.attrs["counts"]) > 1 if layer.op.attrs["multipliers"] else PLAIN
     return None

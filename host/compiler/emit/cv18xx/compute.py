@@ -34,7 +34,7 @@ class Emitter:
     def __init__(self, commands: CommandList):
         self.commands, self.chip = commands, commands.chip
         self.tiu, self.tdma = Tiu(commands), Tdma(commands)
-        self.late: list[Callable[[], None]] = []
+        self.late: list[tuple[object, Callable[[], None]]] = []  # what is moved, how
 
     def compute(self, c: Compute) -> None:
         """The commands of a computation. Quantize issues the late transfers between its own."""
@@ -44,9 +44,14 @@ class Emitter:
 
     def late_transfers(self, count: int) -> None:
         """Issue the next `count` loads or stores that were put off."""
-        for transfer in self.late[:count]:
+        for _, transfer in self.late[:count]:
             transfer()
         del self.late[:count]
+
+    def late_transfer_of(self, what: object) -> None:
+        """Issue what was put off up to the transfer of `what`."""
+        known = [key for key, _ in self.late]
+        self.late_transfers(known.index(what) + 1 if what in known else 0)
 
     # ---- helpers
     def operands(self, c: Compute) -> tuple[Operand, list[Operand]]:

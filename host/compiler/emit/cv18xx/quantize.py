@@ -1,26 +1,29 @@
-"""Quantize on the TPU: float32 -> int8, clamp(floor(x16 * k + 1/2)) (tpu.arith.quantise_f32_tpu).
+"""Quantize on the TPU: float32 -> int8, as the CPU rounds (tpu.arith.quantise_f32_tpu).
 
-x16 = hi + m are the upper 16 significant bits of x: hi its upper half, a bf16, and m = base * b *
-2^-15 with base = +-2^exponent (hi without its mantissa) and b the byte below hi. The factor k has 8
-significant bits, so that x16 * k is exact in fp32. Adding 1.5 * 2^23 leaves no room for a fraction:
-the sum, truncated, is floor + 1.5 * 2^23. All operands are bf16 numbers, so one matrix product over
-five planes, three of them of ones, makes the result, an integer:
+A float32 x is hi + m1 + m0: hi its upper half, a bf16, and m1 = base * b1 * 2^-15, m0 = base * b0 *
+2^-23 with base = +-2^exponent (hi without its mantissa) and b1, b0 its lower bytes. The factor is a
+sum of bf16 numbers k1 + k2 + k3, so one matrix product over planes, three of them of ones, makes
+the result, an integer: x * k in fp32, and adding 1.5 * 2^23 leaves no room for a fraction: the sum,
+truncated, is floor + 1.5 * 2^23.
 
-    z[element] = (k * 2^-15) * (base * b) + k * hi + 1/2 + 1.5 * 2^23 - 1.5 * 2^23
+    z[element] = (k1 * 2^-23) * (base * b0)
+                 + (k2 * 2^-15) * (base * b1) + (k1 * 2^-15) * (base * b1)
+                 + k3 * hi + k2 * hi + k1 * hi + 1/2 + 1.5 * 2^23 - 1.5 * 2^23
 
-The TDMA's conversion to int8 saturates it at both ends.
+Which products are left out: `quantise_factors`. The TDMA's conversion to int8 saturates z at both
+ends.
 
 The float tile lies in parts (`float_parts`): some rows of all channels, spread over the lanes as
 one run of numbers, so that every execution unit has work, and what is left of an odd tile.
-Temporary behind the result: the five planes, a plane of bytes, and two planes of bytes as bf16,
-taken in turn, so that the engines overlap. Before the first part the TIU copies 1.0 to the planes
-of ones. Per part:
+Temporary behind the result: all bytes of a part as bf16 (`middle`), and the planes. Before the
+first part the TIU copies 1.0 to the planes of ones. Per part:
 
-    TIU   bytes = b (of every four bytes of the part)
-    TDMA  bf16(bytes); then what was put off for it: the next part's load, a piece of a store
-    TIU   hi = upper halves; third byte of the part &= 0x80, so that its upper halves are base
-    TIU   bytes of the next part
-    TIU   m = bf16(bytes) * base; part = matrix product
+    TDMA  middle = bf16(bytes)
+    TIU   hi = upper halves, for every k
+          third byte of the part &= 0x80, so that its upper halves are base
+          m0, m1 = middle * base; m1 once more
+    TDMA  what was put off for it: the load of the next part, a piece of a store; the next middle
+    TIU   part = matrix product
     TDMA  out = int8(product)
 """
 
@@ -36,7 +39,7 @@ from ...chip import Chip, align16
 from ...errors import InternalError
 from ...isa.cv18xx import cost
 from ...schedule.program import Compute, Region, Tile
-from ...tpu.arith import FLOOR, bf16_truncated
+from ...tpu.arith import FLOOR, bf16_truncated, quantise_factors
 from .operand import Operand
 from .tdma import IN_LOCAL, MAX_ROW_STRIDE, Shape
 
@@ -44,7 +47,8 @@ if TYPE_CHECKING:
     from ...schedule.layers import Layer, Tensor
     from .compute import Emitter
 
-LOW, HIGH, ONES, PLANES = 0, 1, 2, 5  # base * b; hi; three times 1.0
+ONES = 3  # planes of 1.0
+FACTOR_BYTES = 32  # room for the factors
 PARTS, LEAST_PART, MOST_PART = 3, 256, 512  # parts wished for; their elements per lane
 
 
@@ -64,8 +68,9 @@ class FloatPart:
         return self.groups * align16(2 * self.width)
 
     @property
-    def byte_plane(self) -> int:
-        return self.groups * align16(self.width)
+    def middle(self) -> int:
+        """Bytes per lane of all bytes as bf16."""
+        return self.groups * align16(8 * self.width)
 
     @property
     def end(self) -> int:
@@ -145,32 +150,37 @@ def float_operand(tile: Tile, part: FloatPart) -> Operand:
     return Operand((n, part.channels, 1, width), 0, start, (image, plane, width, 1), (start, end))
 
 
-def quantize_temp(shape: Shape, full_width: int, lanes: int) -> int:
-    """Bytes behind the result: the matrix, bytes, and those as bf16 of one part or two."""
-    parts = float_parts(shape, full_width, lanes)
-    largest = _largest(parts)
-    return (PLANES + min(shape[0] * len(parts), 2)) * largest.plane + largest.byte_plane
+def plane_counts(layer: Layer) -> tuple[int, ...]:
+    """Planes of m0, m1, hi."""
+    return tuple(len(k) for k in quantise_factors(layer.op.attrs["inv_scale"]))
+
+
+def quantize_temp(layer: Layer, shape: Shape, lanes: int) -> int:
+    """Bytes behind the result: middle and the planes."""
+    parts = float_parts(shape, layer.inputs[0].shape[3], lanes)
+    planes = sum(plane_counts(layer)) + ONES
+    return max(p.middle for p in parts) + planes * _largest(parts).plane
 
 
 def _largest(parts: list[FloatPart]) -> FloatPart:
     return max(parts, key=lambda p: p.plane)
 
 
-def quantize_cycles(chip: Chip, shape: Shape, full_width: int) -> float:
+def quantize_cycles(chip: Chip, shape: Shape, full_width: int, counts: tuple[int, ...]) -> float:
     """What the busier engine does once the first part is there, and the conversions of the last
     part; `transfer_cycles` counts the load of the first part only. (The TDMA may have loaded the
     others before.)"""
     parts = float_parts(shape, full_width, chip.lanes)
-    tiu = cost.arith_cycles(chip, "copy", bf16=True, **_size(_largest(parts), PLANES - ONES))
+    tiu = cost.arith_cycles(chip, "copy", bf16=True, **_size(_largest(parts), ONES))
     tdma = -load_cycles(chip, shape[0], parts[0])
     for p in parts:
-        size = _size(p)
-        commands = cost.arith_cycles(chip, "copy", **size)
-        commands += cost.arith_cycles(chip, "copy", bf16=True, **size)
-        commands += cost.arith_cycles(chip, "and", **size)
-        commands += cost.arith_cycles(chip, "mul", bf16=True, **size)
+        commands = cost.arith_cycles(chip, "copy", bf16=True, **_size(p, counts[2]))
+        commands += cost.arith_cycles(chip, "and", **_size(p))
+        commands += cost.arith_cycles(chip, "mul", bf16=True, **_size(p, 2))
+        if counts[1] > 1:
+            commands += cost.arith_cycles(chip, "mul", bf16=True, **_size(p))
         commands += cost.matrix_cycles(
-            chip, rows=1, inner=PLANES, res_c=p.channels, res_w=p.width, bf16=True
+            chip, rows=1, inner=sum(counts) + ONES, res_c=p.channels, res_w=p.width, bf16=True
         )
         tiu += shape[0] * commands
         tdma += load_cycles(chip, shape[0], p) + shape[0] * conversion_cycles(chip, p)
@@ -189,16 +199,18 @@ def load_cycles(chip: Chip, n: int, part: FloatPart) -> float:
 
 def conversion_cycles(chip: Chip, part: FloatPart) -> float:
     """The TDMA's conversions of a part."""
-    words = part.channels * (-(-part.width // 8) + -(-part.width // 16))
+    words = part.channels * (-(-part.width // 4) + -(-part.width // 8))
     return words + 2 * chip.tdma_command_cycles
 
 
 def quantize_factors(layer: Layer) -> bytes:
-    """The left matrix, five bf16 numbers, and 1.0 for the planes of ones."""
+    """The left matrix, bf16 numbers, and 1.0 for the planes of ones."""
     k = layer.op.attrs["inv_scale"]
     if not 2.0**-60 < k < 2.0**60:
         raise InternalError(f"{layer.name}: factor {k} of a quantisation")
-    left = [k * 2.0**-15, k, 0.5, FLOOR, -FLOOR, 1.0]
+    low, middle, high = quantise_factors(k)
+    left = [x * 2.0**-23 for x in low] + [x * 2.0**-15 for x in middle] + high
+    left += [0.5, FLOOR, -FLOOR, 1.0]
     return bf16_truncated(np.array(left, np.float32)).astype("<u2").tobytes()
 
 
@@ -208,28 +220,31 @@ def quantize(e: Emitter, c: Compute) -> None:
     tile, region = c.ins[0]
     if tile.region != region or x.lane or out.lane:
         raise InternalError(f"{c.layer.name}: the float tile is shared")
-    parts, temp = tile_parts(tile, e.chip.lanes), c.out.buffer.addr + c.out.buffer.size
-    factors = (e.blob(c), e.blob(c) + 16)
-    left = Operand((1, 1, 1, PLANES), 0, factors[0], (16, 16, 2 * PLANES, 2), factors)
-    largest = _largest(parts)
-    ones = _whole_planes(temp + ONES * largest.plane, largest, PLANES - ONES, e.chip.lanes)
-    one = Operand(ones.shape, 0, factors[0] + 2 * PLANES, (0, 0, 0, 0), factors)
-    e.tiu.copy_bf16(ones, one)
+    temp, counts = c.out.buffer.addr + c.out.buffer.size, plane_counts(c.layer)
+    parts, planes = tile_parts(tile, e.chip.lanes), sum(counts) + ONES
     places = [
-        _place(
-            tile, out, k // len(parts), parts[k % len(parts)], largest, temp, k % 2, e.chip.lanes
-        )
-        for k in range(out.shape[0] * len(parts))
+        _place(tile, out, image, part, temp, counts, e.chip.lanes)
+        for image in range(out.shape[0])
+        for part in parts
     ]
-    e.late_transfers(1)
-    _middle(e, places[0])
+    factors = (e.blob(c), e.blob(c) + FACTOR_BYTES)
+    left = Operand((1, 1, 1, planes), 0, factors[0], (32, 32, 2 * planes, 2), factors)
+    end = temp + max(p.middle for p in parts) + planes * _largest(parts).plane
+    ones = _whole_planes(end - ONES * _largest(parts).plane, _largest(parts), ONES, e.chip.lanes)
+    one = Operand(ones.shape, 0, factors[0] + 2 * planes, (0, 0, 0, 0), factors)
+    e.tiu.copy_bf16(ones, one)
+    e.late_transfer_of((tile, parts[0]))
+    _split(e, places[0])
     for k, p in enumerate(places):
-        e.tiu.copy_bf16(p.high, p.byte(2))
-        e.tiu.bit_and(p.byte(2), p.byte(2), 0x80)
+        e.tiu.copy_bf16(p.high, _times(counts[2], p.upper))
+        e.tiu.bit_and(p.upper, p.upper, 0x80)
+        e.tiu.multiply_bf16(p.low, p.bytes, _times(2, p.upper))
+        if counts[1] > 1:
+            e.tiu.multiply_bf16(p.more, p.second, p.upper)
         if k + 1 < len(places):
-            e.late_transfers(1)
-            _middle(e, places[k + 1])
-        e.tiu.multiply_bf16(p.low, p.middle, p.byte(2))
+            e.late_transfer_of((tile, parts[(k + 1) % len(parts)]))
+            e.late_transfers(len(e.late) // (len(places) - 1 - k))
+            _split(e, places[k + 1])
         e.tiu.matrix_bf16(left, p.right, p.sums)
         e.tdma.copy(
             IN_LOCAL, p.sums, p.out, p.sums.shape, dst_shape=p.out.shape,
@@ -238,30 +253,53 @@ def quantize(e: Emitter, c: Compute) -> None:
     e.late_transfers(len(e.late))
 
 
-def _middle(e: Emitter, p: _Place) -> None:
-    """The third byte of every float as bf16."""
-    e.tiu.copy(p.bytes, p.byte(1))
-    e.tdma.copy(IN_LOCAL, p.bytes, p.middle, p.middle.shape, src_fmt=1, dst_fmt=2)
+def _split(e: Emitter, p: _Place) -> None:
+    """All bytes of a part as bf16."""
+    e.tdma.copy(IN_LOCAL, p.floats, p.middle, p.floats.shape, src_fmt=1, dst_fmt=2)
 
 
 @dataclass
 class _Place:
-    """A part of an image in local memory. x: (1, channels, 1, width) elements of 4 bytes; bytes:
-    of one; middle: these as bf16; low, high: planes; right: all planes as a matrix; sums: the
-    product, in the place of x; out: the rows of the result."""
+    """A part of an image in local memory. floats: its bytes (1, channels, 1, 4 * width); middle:
+    these as bf16; low: the planes of m0 and m1; more: another one of m1; high: those of hi; right:
+    all planes as a matrix; sums: the product, in the place of the floats; out: the box of the
+    result."""
 
-    x: Operand
-    bytes: Operand
+    floats: Operand
     middle: Operand
     low: Operand
+    more: Operand
     high: Operand
     right: Operand
     sums: Operand
     out: Operand
 
-    def byte(self, k: int) -> Operand:
-        """Byte k of every float, or the 16 bits that begin there."""
-        return replace(self.x, offset=self.x.offset + k)
+    @property
+    def upper(self) -> Operand:
+        """The upper half of every float; as bytes its lower one."""
+        return _each(self.floats, 2, 4)
+
+    @property
+    def second(self) -> Operand:
+        """The second byte of every float as bf16."""
+        return _each(self.middle, 2, 8)
+
+    @property
+    def bytes(self) -> Operand:
+        """The first byte of every float as bf16, and the second one."""
+        x = _each(self.middle, 0, 8)
+        return replace(x, shape=(2, *x.shape[1:]), strides=(2, *x.strides[1:]))
+
+
+def _each(x: Operand, start: int, step: int) -> Operand:
+    """Elements every `step` bytes of a row, a quarter of it."""
+    shape, strides = (*x.shape[:3], x.shape[3] // 4), (*x.strides[:3], step)
+    return replace(x, shape=shape, offset=x.offset + start, strides=strides)
+
+
+def _times(count: int, x: Operand) -> Operand:
+    """The same plane several times."""
+    return replace(x, shape=(count, *x.shape[1:]), strides=(0, *x.strides[1:]))
 
 
 def _place(
@@ -269,13 +307,13 @@ def _place(
     out: Operand,
     image: int,
     part: FloatPart,
-    largest: FloatPart,
     temp: int,
-    turn: int,
+    counts: tuple[int, ...],
     lanes: int,
 ) -> _Place:
-    """Where a part of an image lies. turn: which of the two planes of middle bytes it has."""
-    floats = float_operand(tile, part)
+    """Where a part of an image lies. counts: `plane_counts`. The planes: m0, m1 (the one with the
+    larger factor last), hi, ones, which all parts share."""
+    floats, parts = float_operand(tile, part), tile_parts(tile, lanes)
     _, c_stride, width, _ = floats.strides
     start, size = floats.offset + image * floats.strides[0], part.groups * c_stride
     _, c, h, w = part.box.shape
@@ -283,17 +321,21 @@ def _place(
     begin = out.offset + image * out.strides[0] + group * out.strides[1]
     begin += part.box.h[0] * out.strides[2] + part.box.w[0]
     end = out.span[1] - (out.shape[0] - 1 - image) * out.strides[0]
-    right, behind = temp + ONES * (largest.plane - part.plane), temp + PLANES * largest.plane
+    right = temp + max(p.middle for p in parts)
+    right += sum(counts) * (_largest(parts).plane - part.plane)
+    low, middle = _dense(right, part, 2, 1 + counts[1]), _dense(temp, part, 8)
     return _Place(
-        x=Operand(
-            (1, part.channels, 1, part.width), 0, start, (size, c_stride, width, 4),
+        floats=Operand(
+            (1, part.channels, 1, width), 0, start, (size, c_stride, width, 1),
             (start, start + size),
         ),
-        bytes=_dense(behind, part, 1),
-        middle=_dense(behind + largest.byte_plane + turn * largest.plane, part, 2),
-        low=_dense(right + LOW * part.plane, part, 2),
-        high=_dense(right + HIGH * part.plane, part, 2),
-        right=_dense(right, part, 2, PLANES),
+        middle=replace(middle, shape=(1, part.channels, 1, width)),
+        low=replace(
+            low, shape=(2, *low.shape[1:]), strides=(counts[1] * low.strides[0], *low.strides[1:])
+        ),
+        more=_dense(right + part.plane, part, 2),
+        high=_dense(right + (1 + counts[1]) * part.plane, part, 2, counts[2]),
+        right=_dense(right, part, 2, sum(counts) + ONES),
         sums=_dense(start, part, 2),
         out=Operand((1, c, 1, h * w), lane, begin, out.strides, (begin, end)),
     )  # fmt: skip

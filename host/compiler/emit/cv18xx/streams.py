@@ -136,7 +136,8 @@ def store_or_put_off(e: Emitter, actions: Sequence[Action], i: int, places: Plac
             for b in _buffers(following)
         )
     ):
-        e.late += [partial(store, e, piece, places) for piece in store_pieces(action, e.chip)]
+        pieces = store_pieces(action, e.chip)
+        e.late += [(piece, partial(store, e, piece, places)) for piece in pieces]
     else:
         store(e, action, places)
 

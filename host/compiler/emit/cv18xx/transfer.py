@@ -61,8 +61,7 @@ def load_tile(e: Emitter, load: Load, places: Places) -> None:
 def load_floats(e: Emitter, tile: Tile, places: Places) -> None:
     """The parts of a tile that is quantised (quantize.py), rows that are contiguous in one. All but
     the first are put off until the next computation, so that its commands come between them if it
-    is the quantisation."""
-    e.late_transfers(len(e.late))
+    is a quantisation, and the first too if other transfers wait."""
 
     def load(part: FloatPart) -> None:
         box = part.box.inside(tile.region)
@@ -72,9 +71,10 @@ def load_floats(e: Emitter, tile: Tile, places: Places) -> None:
             rows, row = 1, rows * row
         e.tdma.copy(LOAD, source, dest, (n, c, rows, row), dst_shape=dest.shape)
 
+    now = not e.late
     parts = tile_parts(tile, e.chip.lanes)
-    load(parts[0])
-    e.late += [partial(load, part) for part in parts[1:]]
+    e.late += [((tile, part), partial(load, part)) for part in parts]
+    e.late_transfers(int(now))
 
 
 def merge_rows(

@@ -29,7 +29,7 @@ from ...isa.cv18xx.compress import compress_int8
 from ...schedule.layers import Layer
 from ...schedule.program import Interval, WeightSlice
 from .dequantize import dequantize_factors
-from .quantize import quantize_factors
+from .quantize import FACTOR_BYTES, quantize_factors
 from .softmax import SOFTMAX_BYTES, softmax_tables
 from .spread import row_bytes
 
@@ -76,7 +76,7 @@ def blob_bytes(layer: Layer, oc: int, ic: int, chip: Chip, last: bool = True) ->
             return 0
         return len(layer.op.attrs["counts"]) * align16(groups * 5)
     if layer.kind in FACTORS:
-        return 16
+        return FACTOR_BYTES if layer.kind == "quantize" else 16
     if layer.kind == "softmax":
         return SOFTMAX_BYTES
     if layer.kind == "fc":

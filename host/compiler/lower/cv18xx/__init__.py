@@ -39,8 +39,7 @@ def lower(
 ) -> Graph:
     """See tpuforge.compiler.lower.lower."""
     _only_int8(quantize_table)
-    on_tpu = not (quant_input or chip.has_cpu_routines)
-    ctx = Context(graph, chip, unify(graph, table, on_tpu))
+    ctx = Context(graph, chip, unify(graph, table))
     lower_inputs(ctx, quant_input)
     problems = []
     for op in graph.ops:

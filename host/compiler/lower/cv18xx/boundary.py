@@ -1,8 +1,8 @@
 """Graph inputs and outputs (hw/cv18xx-quant.md section 3).
 
 in    f32 -> i8: Quantize, inv_scale = f32(127 / threshold); the CPU routine where the runtime of
-          the chip has one, else a recipe on the TPU, for which inv_scale has 8 significant bits
-          (thresholds.py). With quant_input the graph input is int8 and nothing is converted.
+          the chip has one, else a recipe on the TPU that rounds alike. With quant_input the graph
+          input is int8 and nothing is converted.
 out   i8 -> f32: q * f32(threshold / 127), exact; by the CPU where the runtime of the chip can. On
           the TPU the scale has 16 significant bits (it differs by 7.6e-6 at most), so that every
           product is exact. With quant_output the graph output is int8.
@@ -28,8 +28,9 @@ def lower_inputs(ctx: Context, quant_input: bool) -> None:
         if not quant_input:
             engine = "cpu" if ctx.chip.has_cpu_routines else "tpu"
             _require_range(ctx, v, scale)
-            factor = 1.0 / scale if engine == "cpu" else significant(1.0 / scale, 8)
-            x = ctx.add(tpu.Quantize, [x], f"{v.name}_si8", scale, inv_scale=factor, engine=engine)
+            x = ctx.add(
+                tpu.Quantize, [x], f"{v.name}_si8", scale, inv_scale=1.0 / scale, engine=engine
+            )
         ctx.values[v] = x
 
 

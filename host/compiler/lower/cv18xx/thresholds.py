@@ -13,9 +13,8 @@ Baseline: hw/cv18xx-quant.md section 2. Three kinds of op:
 
 Everything else (Conv, MatMul, Add, Mul, AvgPool, ...) has independent thresholds. That of an
 AvgPool moves a little where that makes it cheaper (pool.py), unless it is a graph output or shared.
-Graph inputs keep their own; where the TPU quantises them it moves by at most 0.4 %. A value behind
-relu with an upper limit has a threshold of at most that limit, so that saturation is the upper
-limit.
+Graph inputs keep their own. A value behind relu with an upper limit has a threshold of at most that
+limit, so that saturation is the upper limit.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from typing import Any
 from ... import top
 from ...errors import UserInputError
 from ...ir import Graph, Op, Value
-from ...tpu.arith import significant
 from .pool import plain_threshold
 
 INHERIT = (top.Reshape, top.Permute, top.Pad)
@@ -34,14 +32,10 @@ KEEP = (top.MaxPool, top.LeakyRelu, top.PRelu)
 FREE_RELU = (top.Relu, top.Clip, top.Concat)
 
 
-def unify(graph: Graph, table: Mapping[str, Any], short_inputs: bool = False) -> dict[str, float]:
-    """Name -> threshold for every value. short_inputs: graph inputs are quantised with factors of 8
-    significant bits (boundary.py). UserInputError lists all entries that are missing or not
+def unify(graph: Graph, table: Mapping[str, Any]) -> dict[str, float]:
+    """Name -> threshold for every value. UserInputError lists all entries that are missing or not
     positive."""
     th = _read(graph, table)
-    if short_inputs:
-        for v in graph.inputs:
-            th[v.name] = 127 / significant(127 / th[v.name], 8)
     limits = {op.results[0].name: relu_limit(op) for op in graph.ops}
     for name, limit in limits.items():
         th[name] = min(th[name], limit)
