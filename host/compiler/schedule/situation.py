@@ -47,7 +47,6 @@ def situation(memory: LocalMemory, group: Group, buffers: list[Buffer]) -> tuple
 
     return (
         group.plans,
-        min(group.start, LOOKAHEAD),
         since(memory.turn[False]),
         since(memory.turn[True]),
         memory.around(group.start),
