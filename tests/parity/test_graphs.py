@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 from net_cases import ODD, odd_graph, random_graph
+from rolled import rolled, rolled_graph
 from tpuforge.compiler.chip import CHIPS, chip_named
 from voices import Runner, check, local_memory, simulate
 
@@ -34,6 +35,16 @@ def test_in_little_memory(vendor: Runner, chip: str) -> None:
         with local_memory(16384):
             graph = random_graph(f"vendor-little-{number}", chip_named(chip))
             check(graph, chip_named(chip), simulate, vendor)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_kept_rows(vendor: Runner, chip: str) -> None:
+    done = 0
+    for number in range(30, 50):
+        with rolled(number) as plans:
+            check(rolled_graph(str(number), chip_named(chip)), chip_named(chip), simulate, vendor)
+        done += len(plans)
+    assert done >= 8
 
 
 @pytest.mark.parametrize("chip", CHIPS)

@@ -105,6 +105,11 @@ class Replay:
             return
         tile = load.tile
         assert tile is not None
+        if load.source is not None:
+            source = load.source
+            self.need(source.buffer, *self.span(source, load.part), f"copy to {b.name}")
+            self.own(b, *self.span(tile, load.part))
+            return
         root, index = flat(tile.tensor, load.part)
         there = self.count(root)[index] > 0
         assert there.all(), f"load of {tile.tensor.name}: {(~there).sum()} bytes not written yet"
@@ -131,6 +136,9 @@ class Replay:
 
     def store(self, s: Store) -> None:
         self.need(s.tile.buffer, *self.span(s.tile, s.region), f"store of {s.tensor.name}")
+        if s.into is not None:
+            self.own(s.into.buffer, *self.span(s.into, s.region))
+            return
         root, index = flat(s.tensor, s.region)
         count = self.count(root)
         assert not count[index].any(), f"{s.tensor.name}: bytes are stored twice"
@@ -152,23 +160,25 @@ def buffers(program: Program) -> list[Buffer]:
             found[a.buffer] = None
         elif isinstance(a, Compute):
             found[a.out.buffer] = None
+        elif a.into is not None:
+            found[a.into.buffer] = None
     return list(found)
 
 
 def check_buffers(program: Program, chip: Chip) -> None:
     """What lives in the same step does not share bytes: buffers from their first use on, before it
     what is loaded early, piece by piece. A load is not issued after its use."""
-    alive: list[list[tuple[int, int, str]]] = [[] for _ in program.steps]
+    alive: list[set[tuple[int, int, str]]] = [set() for _ in program.steps]
     for b in buffers(program):
         assert 0 <= b.first <= b.last < len(program.steps), b.name
         for t in range(b.first, b.last + 1):
-            alive[t].append((b.addr, b.addr + b.size + (b.temp if b.first == t else 0), b.name))
+            alive[t].add((b.addr, b.addr + b.size + (b.temp if b.first == t else 0), b.name))
     for load in program.actions:
         if isinstance(load, Load):
             b, (first, end) = load.buffer, load.span(chip.lanes)
             assert 0 <= load.slot <= b.first, b.name
             for t in range(load.slot, b.first):
-                alive[t].append((b.addr + first, b.addr + end, b.name))
+                alive[t].add((b.addr + first, b.addr + end, b.name))
     for t, together in enumerate(alive):
         for (_, end, a), (first, _, b) in pairwise(sorted(together)):
             assert end <= first, f"step {t}: {a} and {b} overlap"

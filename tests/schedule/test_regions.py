@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from net_cases import Sampler, random_graph
+from rolled import rolled_graph
 from tpuforge.compiler.chip import CHIPS
 from tpuforge.compiler.schedule.layers import Layer, build_layers
 from tpuforge.compiler.schedule.plan import channel_slices, group_tensors
 from tpuforge.compiler.schedule.regions import needed, pads, split, tile_regions
+from tpuforge.compiler.schedule.rolling import Roller, rolling
 
 CHIP = CHIPS["cv181x"]
 
@@ -91,3 +93,39 @@ def test_tiles_of_a_group(seed: int) -> None:
         for t in sinks:
             covered = {y for regions in rows for y in range(*regions[t])}
             assert covered == set(range(t.shape[2]))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_kept_rows(seed: int) -> None:
+    """Every row of what leaves the group is new in one tile; what a tile computes finds its inputs
+    in the tile; a head is what the tile before kept, and ends where aligned bytes begin."""
+    group = build_layers(rolled_graph(f"rows-{seed}", CHIP)).layers
+    _, sinks = group_tensors(group)
+    height = min(t.shape[2] for t in sinks)
+    for parts in range(2, height + 1):
+        roller = Roller(group, sinks, 16)
+        ends = roller.ends(parts)
+        assert ends == sorted(set(ends)) and ends[-1] == height and len(ends) == parts
+        tiles = rolling(roller, ends)
+        if tiles is None:
+            continue
+        made = {t: [y for x in tiles if t in x for y in range(x[t].done, x[t].rows[1])]
+                for t in sinks}  # fmt: skip
+        assert all(made[t] == list(range(t.shape[2])) for t in sinks)
+        kept: dict = {}
+        for tile in tiles:
+            for layer in group:
+                rows = tile.get(layer.output)
+                if rows is None or rows.made[0] == rows.made[1]:
+                    continue
+                a, b = needed(layer, rows.made, 0)
+                first, last = tile[layer.inputs[0]].rows
+                assert first <= a and b <= last
+                if layer.kind == "conv" and layer.inputs[0].producer is not None:
+                    x = layer.inputs[0]
+                    low, high = tile[x].head
+                    assert (high - low) * x.shape[3] % 16 == 0
+            for t, rows in tile.items():
+                if rows.head[0] < rows.head[1]:
+                    assert kept[t] == rows.head
+                kept[t] = rows.tail

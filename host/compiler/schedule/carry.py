@@ -71,7 +71,7 @@ def find_carries(
             for tile in (s.compute.out, *(t for t, _ in s.compute.ins)):
                 sources[tile.tensor, tile.region] = tile
     users: dict[Buffer, set[Tile]] = {}
-    loads = [(s, load) for s in following for load in s.loads if load.tile is not None]
+    loads = [(s, x) for s in following for x in s.loads if x.tile is not None and x.region is None]
     for s in following:
         if s.compute is not None:
             for tile in (s.compute.out, *(t for t, _ in s.compute.ins)):
@@ -88,7 +88,7 @@ def find_carries(
             continue
         once = sum(x.tile.tensor.root is t.root for _, x in loads if x.tile) == 1
         inside = once and t.parent is None and not leaves_group(t, {*layers, *next_layers})
-        stores = [(k, x) for k in steps for x in k.stores if x.tensor is t]
+        stores = [(k, x) for k in steps for x in k.stores if x.tensor is t and x.into is None]
         if not inside or any(x.tile.buffer is not source.buffer for _, x in stores):
             stores = []
         found.append(Carry(s, load, wanted, wanted.buffer, source, source.buffer.last, stores))

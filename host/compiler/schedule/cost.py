@@ -12,6 +12,7 @@ order. The cost of a group is
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import mul
 
 from .plan import Plan
 from .program import Backend, Buffer, Compute, Load, Region, Step, Tile, WeightSlice, step_buffers
@@ -20,12 +21,13 @@ from .steps import StepBuilder
 
 BYTES_WEIGHT = 0.2  # DDR traffic has a price even when it is hidden behind computation
 LOOKAHEAD = 6
+ROLLING = 1.03  # price of kept rows: copies that the order of the transfers holds up
 
 
 def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     """The plan with cycles, busy times and peak filled in; None if it needs more than `limit`
     bytes."""
-    builder = StepBuilder(plan, backend)
+    builder = StepBuilder(plan, backend, 3)
     tn, th, tw = plan.tiles
     _, channels, height, width = builder.sinks[0].shape
     j, k = largest(height, th), largest(width, tw)
@@ -34,11 +36,21 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     looked: list = plan.channels[: 1 if outer else PARTS] or [None]
     if plan.sums >= 0:
         looked = [None]
+    if plan.rolling:
+        if not builder.rolled:
+            return None
+        builder.tile((0, 0, 0), looked[0])
+        j = 1
+    before = len(builder.steps)  # of the first tile, which differs from the others
     part_ends = []
     for part in looked:
         builder.tile((0, j, k), part)
-        part_ends.append(len(builder.steps))
+        part_ends.append(len(builder.steps) - before)
     steps = builder.steps
+    if len(steps) == before:
+        return None
+    for tile in builder.holding.values():  # kept rows live on
+        tile.buffer.last = len(steps) - 1
     if too_long(builder, backend.max_dim):
         return None
     constants = set(builder.resident.values())
@@ -52,7 +64,15 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     )  # not over the set: its order varies
     compute, loads, stores = step_times(steps, backend, constants)
     room = limit - plan.peak + max(live)
-    ends = _simulate(min(3, count), [room - m for m in live], compute, loads, stores)
+    later = builder.later if plan.rolling else count
+    same = len(steps) - before
+    rounds = min(3, th - 1 if plan.rolling else count)
+    order = [*range(before), *list(range(before, len(steps))) * rounds]
+    early = [
+        [1 if x.source is not None else LOOKAHEAD for x in _counted(s, constants)] for s in steps
+    ]
+    ends = _simulate(order, [room - m for m in live], compute, loads, stores, early)
+    often = [tn] * before + [tn * later if plan.rolling else count] * same
     stay = {
         id(tile)
         for tile in builder.kept.values()
@@ -61,33 +81,46 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     kept = (
         0.0
         if outer or share == 1
-        else sum(
+        else count
+        * sum(
             t
             for s, row in zip(steps, loads, strict=True)
             for load, (_, t) in zip(_counted(s, constants), row, strict=True)
             if id(load.tile) in stay
         )
     )
-    plan.tiu = count * share * sum(compute)
-    plan.tdma = (
-        count
-        * (share * (sum(t for row in loads for _, t in row) - kept + sum(map(sum, stores))) + kept)
-        + once
-    )
-    time = _whole(ends, part_ends, count) * (share if outer else 1)
+    plan.tiu = share * sum(map(mul, often, compute))
+    moved = (sum(t for _, t in row) + sum(s) for row, s in zip(loads, stores, strict=True))
+    plan.tdma = share * (sum(map(mul, often, moved)) - kept) + kept + once
+    plan.ddr = plan.tdma
+    if plan.rolling:
+        kept_rows = (_copied(s, constants, *x) for s, *x in zip(steps, loads, stores, strict=True))
+        plan.ddr -= sum(map(mul, often, kept_rows))
+    time = _whole(ends[before:], part_ends, later) * (share if outer else 1)
+    time *= tn if plan.rolling else 1
     if not outer and share > 1:
         time += count * (share - 1) * len(looked) * _part_period(ends, part_ends)
     time += once - min(
         once, 0.5 * plan.tiu
     )  # constants of the group arrive while the group before computes
-    plan.cycles = max(time, plan.tdma, plan.tiu) + sum(stores[-1]) + BYTES_WEIGHT * plan.tdma
+    plan.cycles = max(time, plan.tdma, plan.tiu) + sum(stores[-1]) + BYTES_WEIGHT * plan.ddr
+    plan.cycles *= ROLLING if plan.rolling else 1.0
     return plan
 
 
-def _whole(ends: list[float], part_ends: list[int], count: int) -> float:
+def _copied(step: Step, constants: set[Buffer], loads: list, stores: list[float]) -> float:
+    """Cycles of the transfers of a step inside local memory."""
+    ins = zip(_counted(step, constants), loads, strict=True)
+    outs = zip(step.stores, stores, strict=True)
+    return sum(t for x, (_, t) in ins if x.source) + sum(t for x, t in outs if x.into)
+
+
+def _whole(ends: list[float], part_ends: list[int], count: float) -> float:
     """Time of `count` tiles of which some were simulated (ends of their steps)."""
     tiles = ends[part_ends[-1] - 1 :: part_ends[-1]]
-    return tiles[-1] + (count - len(tiles)) * (tiles[-1] - tiles[-2] if len(tiles) > 1 else 0.0)
+    return tiles[-1] + max(count - len(tiles), 0) * (
+        tiles[-1] - tiles[-2] if len(tiles) > 1 else 0.0
+    )
 
 
 def _part_period(ends: list[float], part_ends: list[int]) -> float:
@@ -160,10 +193,20 @@ def step_times(
         for load in _counted(s, constants):
             if load.weights is not None:
                 row.append((load.buffer.size, constant_cycles(backend, load.weights, exact)))
+            elif load.tile is not None and load.source is not None:
+                size = 0 if load.buffer.loaded and row else load.buffer.size
+                row.append((size, copying_cycles(backend, load.tile, load.part)))
             elif load.tile is not None:
                 row.append((load.buffer.size, moving_cycles(backend, load.tile, load.part, False)))
         loads.append(row)
-        stores.append([moving_cycles(backend, x.tile, x.region, True) for x in s.stores])
+        stores.append(
+            [
+                moving_cycles(backend, x.tile, x.region, True)
+                if x.into is None
+                else copying_cycles(backend, x.tile, x.region)
+                for x in s.stores
+            ]
+        )
     return compute, loads, stores
 
 
@@ -183,27 +226,36 @@ def moving_cycles(backend: Backend, tile: Tile, region: Region, store: bool) -> 
     return backend.transfer_cycles(region.shape, tile.tensor, store)
 
 
-def _simulate(
-    rounds: int, free: list[float], compute: list[float], loads: list, stores: list
-) -> list[float]:
-    """Times at which the computations of the repeated steps end.
+def copying_cycles(backend: Backend, tile: Tile, region: Region) -> float:
+    """Time of moving a region from tile to tile."""
+    return backend.copy_cycles(region.shape, tile.itemsize)
 
-    A load of `size` bytes for step k goes to the earliest slot d <= k such that steps d .. k - 1
-    have room for it; it starts when step d - 1 has ended and the TDMA is free. Stores of step t - 1
-    follow the loads of slot t."""
-    m = len(compute)
-    total = rounds * m
-    room = free * rounds
+
+def _simulate(
+    order: list[int],
+    free: list[float],
+    compute: list[float],
+    loads: list,
+    stores: list,
+    early: list[list[int]],
+) -> list[float]:
+    """Times at which the computations of the steps end, in this order with repetitions.
+
+    A load of `size` bytes for step k goes to the earliest slot d <= k, at most `early` slots
+    before k, such that steps d .. k - 1 have room for it; it starts when step d - 1 has ended and
+    the TDMA is free. Stores of step t - 1 follow the loads of slot t."""
+    total = len(order)
+    room = [free[k] for k in order]
     slots: list[list[float]] = [[] for _ in range(total)]
     latest = 0
     for k in range(total):
-        for size, time in loads[k % m]:
+        for (size, time), most in zip(loads[order[k]], early[order[k]], strict=True):
             d = k
-            stop = max(latest, k - LOOKAHEAD)
+            stop = max(latest, k - most)
             while d > stop and room[d - 1] >= size:
                 d -= 1
                 room[d] -= size
-            latest = d
+            latest = d if most > 1 else latest
             slots[d].append((k, time))  # type: ignore[arg-type]
     tiu = tdma = 0.0
     done = [0.0] * total  # when the loads of a step have arrived
@@ -213,8 +265,8 @@ def _simulate(
             tdma = max(tdma, tiu if t else 0.0) + time
             done[k] = tdma
         if t:
-            for time in stores[(t - 1) % m]:
+            for time in stores[order[t - 1]]:
                 tdma = max(tdma, tiu) + time
-        tiu = max(tiu, done[t]) + compute[t % m]
+        tiu = max(tiu, done[t]) + compute[order[t]]
         ends.append(tiu)
     return ends

@@ -92,18 +92,24 @@ class LocalMemory:
         return tuple(sorted(found))
 
     # ---- results and constants of a whole group
-    def place_fixed(self, b: Buffer, drain: bool = True) -> None:
-        """The lowest place (long-lived: the highest) that is free during the life of b; with
-        `drain` one that no store reads, neither before nor behind it, where there is such a
-        place."""
+    def place_fixed(self, b: Buffer, drain: bool = True, fill: bool = True) -> None:
+        """The lowest place (long-lived: the highest) that is free during the life of b; where there
+        is such a place, with `drain` one that no store reads, neither before nor behind it, with
+        `fill` one whose first rows can come early."""
         drained = [(p.addr, p.addr + p.size) for p in self.draining[b.first]]
         at_first = self.busy(b.first, b.temp_last) if b.temp else []
         end = min(b.last + b.drain, len(self.alive) - 1) if b.stored else b.last
-        for last, avoid in ((end, drained), (b.last, drained), (b.last, []))[0 if drain else 2 :]:
-            addr = self.find(b, sorted(self.busy(b.first, last) + avoid), at_first, avoid)
+        early = max(b.ready, b.first - min(b.lead, LOOKAHEAD)) if b.filled else b.first
+        nothing: list[Interval] = []
+        ways = [(b.first, end, drained), (b.first, b.last, drained), (b.first, b.last, nothing)]
+        ways = ways if drain else ways[2:]
+        if early < b.first and fill:
+            ways = [(early, *way[1:]) for way in ways] + ways
+        for first, last, avoid in ways:
+            addr = self.find(b, sorted(self.busy(first, last) + avoid), at_first, avoid)
             if addr is not None:
-                b.addr, b.slot = addr, b.first
-                self.register(b, b.first)
+                b.addr, b.slot = addr, first
+                self.register(b, first)
                 return
         raise NoSpaceError(b.name)
 
@@ -135,6 +141,8 @@ class LocalMemory:
             b.first,
             max(self.turn[b.constant] if in_turn else 0, b.ready, b.first - min(b.lead, LOOKAHEAD)),
         )
+        if b.filled:  # kept rows come behind the others
+            loads = loads[:1]
         spans = [x.span(self.lanes) for x in loads]
         sizes = [y - x for x, y in spans]
         used, edges = self.used(b.first, bound), self.edges(b, bound)
@@ -228,7 +236,8 @@ def place_group(
     place_buffers(memory, buffers, loads, found.strategy)
     for t, s in enumerate(group.steps):
         for store in s.stores:
-            memory.note_store(group.start + t, store)
+            if store.far:
+                memory.note_store(group.start + t, store)
     return found.time
 
 
@@ -289,12 +298,14 @@ def place_buffers(
         if b.loaded and (strategy.early if b.long_lived else strategy.mixed):
             memory.place_load(b, loads[b], in_turn=b.long_lived)
         else:
-            memory.place_fixed(b, strategy.drain)
+            memory.place_fixed(b, strategy.drain, strategy.drain or not strategy.mixed)
     high = {False: False, True: False}
     for b in buffers:
         if b.long_lived:
             if not strategy.early:
                 hoist_fixed(memory, b)
+        elif b.filled and not b.loaded:
+            hoist_filled(memory, b)
         elif b.loaded and at_once:
             memory.turn[b.constant] = max(memory.turn[b.constant], b.slot)
         elif b.loaded:
@@ -311,17 +322,29 @@ def hoist_fixed(memory: LocalMemory, b: Buffer) -> None:
         memory.alive[t].append(b)
 
 
+def hoist_filled(memory: LocalMemory, b: Buffer) -> None:
+    """Issue the load of the first rows of a result as early as its place is free."""
+    first, bound = b.slot, max(b.ready, b.first - min(b.lead, LOOKAHEAD))
+    if bound < first:
+        b.slot = memory.earliest(b, bound)
+    for t in range(b.slot, first):
+        memory.alive[t].append(b)
+
+
 def _note_sources(memory: LocalMemory, steps: list[Step]) -> None:
     """Set `ready` of every load: behind the slot of the last store that writes what it reads; of
-    its buffer: that of the first of its loads. A group never reads what it writes itself, so all
-    its loads look at earlier groups."""
+    its buffer: that of the first of its loads. A group never reads from DDR what it writes itself,
+    so all its loads look at earlier groups, or at its own kept rows."""
     ready: dict[Buffer, int] = {}
     for s in steps:
         for load in s.loads:
-            if load.tile is not None:
+            if load.source is not None:
+                load.ready = load.source.buffer.first + 1
+            elif load.tile is not None:
                 t = load.tile.tensor
                 stores = reversed(memory.written.get(t.root, []))
                 load.ready = next((k + 1 for k, x in stores if feeds(x, t, load.part)), 0)
+            if load.tile is not None:
                 ready[load.buffer] = min(ready.get(load.buffer, load.ready), load.ready)
     for b, slot in ready.items():
         b.ready = slot
@@ -363,9 +386,11 @@ def _waits(
     load: Load, pending: list[Store], stored: list[tuple[int, Interval]], lanes: int
 ) -> bool:
     """Does a load wait for one of the stores: for the bytes in local memory (stored: addresses and
-    bytes there) or in DDR?"""
+    bytes there), in DDR, or kept?"""
     low, high = (load.buffer.addr + x for x in load.span(lanes))
     if any(addr + a < high and addr + e > low for addr, (a, e) in stored):
         return True
-    tile = load.tile
+    tile, source = load.tile, load.source
+    if source is not None:
+        return any(source is p.into for p in pending)
     return tile is not None and any(feeds(p, tile.tensor, load.part) for p in pending)

@@ -31,11 +31,13 @@ class Plan:
     not cut);
     channels_first: they are the outer loop. ic_slices: input-channel slices of a single
     convolution or fully connected layer. sums: number of the convolution or fully connected layer
-    that sums up over `channels`, which then are parts of its input channels ("bottleneck"). bands:
-    the first layer computes its rows in so many parts, each as soon as its own tile of the input
-    has arrived.
+    that sums up over `channels`, which then are parts of its input channels ("bottleneck").
+    rolling: rows that neighbouring tiles along h share are kept, not computed or loaded again
+    (rolling.py). bands: the first layer computes its rows in so many parts, each as soon as its own
+    tile of the input has arrived.
 
-    cycles: estimated time; tdma, tiu: busy times of the engines; peak: bytes of local memory."""
+    cycles: estimated time; tdma, tiu: busy times of the engines; ddr: that of transfers to and from
+    DDR; peak: bytes of local memory."""
 
     layers: list[Layer]
     tiles: tuple[int, int, int] = (1, 1, 1)
@@ -44,9 +46,11 @@ class Plan:
     channels_first: bool = False
     ic_slices: list[Interval] = field(default_factory=list)
     sums: int = -1
+    rolling: bool = False
     bands: int = 1
     cycles: float = 0.0
     tdma: float = 0.0
+    ddr: float = 0.0
     tiu: float = 0.0
     peak: int = 0
 

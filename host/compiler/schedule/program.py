@@ -20,7 +20,8 @@ class Buffer:
     the step before which its load is issued (<= first);
     ready: the first slot in which its source is complete in DDR; lead: how many steps before
     `first` the load should be issued; constants may be issued out of turn. drain: how many steps
-    behind its last one its store may still be running.
+    behind its last one its store may still be running. loaded: all of it comes by loads; filled:
+    some rows of a result do.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Buffer:
     first: int
     last: int
     loaded: bool = False
+    filled: bool = False
     temp: int = 0
     temp_last: int = -1
     long_lived: bool = False
@@ -125,7 +127,8 @@ class WeightSlice:
 class Load:
     """DDR -> local: a tile of a tensor (or its part `region`), or a weight slice. ready: the first
     slot in which its source is complete in DDR; free: the first in which its bytes in local memory
-    are, if that is later than for its buffer."""
+    are, if that is later than for its buffer. source: a tile in local memory that the part comes
+    from instead (rolling.py)."""
 
     buffer: Buffer
     tile: Tile | None = None
@@ -133,12 +136,18 @@ class Load:
     region: Region | None = None
     ready: int = 0
     free: int = 0
+    source: Tile | None = None
 
     @property
     def part(self) -> Region:
         """The region of a tile that is loaded."""
         assert self.tile is not None
         return self.region or self.tile.region
+
+    @property
+    def far(self) -> bool:
+        """From DDR?"""
+        return self.source is None
 
     @property
     def slot(self) -> int:
@@ -152,11 +161,18 @@ class Load:
 
 @dataclass(eq=False, slots=True)
 class Store:
-    """Local -> DDR: the region of the tensor, out of the tile."""
+    """Local -> DDR: the region of the tensor, out of the tile. into: a tile in local memory that it
+    goes to instead (rolling.py)."""
 
     tile: Tile
     tensor: Tensor
     region: Region
+    into: Tile | None = None
+
+    @property
+    def far(self) -> bool:
+        """To DDR?"""
+        return self.into is None
 
 
 def feeds(store: Store, t: Tensor, region: Region) -> bool:
@@ -164,6 +180,8 @@ def feeds(store: Store, t: Tensor, region: Region) -> bool:
     where an alias renames the bytes."""
     other, a = store.tensor, store.region
     shift = 0
+    if store.into is not None:
+        return False
     if other is not t:
         if other.root is not t.root:
             return False
@@ -223,6 +241,9 @@ def step_buffers(steps: list[Step]) -> list[Buffer]:
             found[load.buffer] = None
         if s.compute is not None:
             found[s.compute.out.buffer] = None
+        for store in s.stores:
+            if store.into is not None:
+                found[store.into.buffer] = None
     return list(found)
 
 
@@ -271,6 +292,9 @@ class Backend(Protocol):
         self, shape: tuple[int, int, int, int], tensor: Tensor, store: bool
     ) -> float:
         """Time of moving a tile of that shape between DDR and local memory."""
+
+    def copy_cycles(self, shape: tuple[int, int, int, int], itemsize: int) -> float:
+        """Time of a transfer of that shape inside local memory."""
 
     def weight_cycles(self, size: int) -> float: ...
 

@@ -17,15 +17,17 @@ from .layers import Layer, Tensor
 from .matrix import row_bytes
 from .plan import group_tensors
 from .program import Backend
+from .rolling import Roller
 
 
 @dataclass
 class Glance:
     """peak: bytes of local memory; time: cycles of the whole group if the engines overlap as far as
-    memory allows."""
+    memory allows; low: if they overlap altogether."""
 
     peak: int
     time: float
+    low: float = 0.0
 
 
 @dataclass
@@ -78,6 +80,7 @@ class Quick:
         ]
         self.whole = {self.ins[k][0] for k, layer in enumerate(layers) if layer.kind == "conv"}
         self.axis_cache: dict[tuple[int, int], list[int]] = {}
+        self.roll_cache: dict[int, tuple[list[int], list[int], list[int]]] = {}
         self.tile_cache: dict[tuple, _Tile | None] = {}
 
     def lengths(self, axis: int, parts: int) -> list[int]:
@@ -104,12 +107,30 @@ class Quick:
             self.axis_cache[key] = [h - low for low, h in zip(lo, hi, strict=True)]
         return self.axis_cache[key]
 
-    def look_sums(self, tiles: tuple[int, int, int], k: int, part: int) -> Glance:
+    def rolled(self, parts: int) -> tuple[list[int], list[int], list[int]]:
+        """(most rows in a tile, kept rows, new rows in the mean) of every tensor, if rows are kept
+        (rolling.py); of the first two tiles."""
+        if parts not in self.roll_cache:
+            roller = Roller(self.layers, self.sinks, self.backend.alignment)
+            rows, held, new = ([0] * len(self.tensors) for _ in range(3))
+            for end in roller.ends(parts)[:2]:
+                for i, (a, b), fresh, done in roller.tile(end):  # the same numbers as here
+                    rows[i], held[i] = max(rows[i], b - a), fresh - a
+                    new[i] = -(-self.tensors[i].shape[2] // parts) + done - fresh
+            self.roll_cache[parts] = rows, held, new
+        return self.roll_cache[parts]
+
+    def look_sums(
+        self, tiles: tuple[int, int, int], k: int, part: int, rolling: bool = False
+    ) -> Glance:
         """As `look` for a bottleneck: layer k sums up over parts of `part` channels. Where its sums
         are one value per channel, loads take longest: then the first part, and how many there is
         room for, count too."""
         b, (tn, th, tw) = self.backend, tiles
         rows, cols = self.lengths(0, th), self.lengths(1, tw)
+        held, new = [0] * len(rows), rows
+        if rolling:
+            rows, held, new = self.rolled(th)
         n, count = -(-self.sinks[0].shape[0] // tn), tn * th * tw
         inner = self.layers[k].inputs[0].shape[1]
         parts = -(-inner // part)
@@ -124,6 +145,12 @@ class Quick:
             return Glance(1 << 60, 0.0)
         sizes = [
             n * prod(b.tile_planes(t, *s[1:])) for t, s in zip(self.tensors, shapes, strict=True)
+        ]
+        fresh = [(s[0], s[1], r, s[3]) for s, r in zip(shapes, new, strict=True)]
+        halos = [
+            (i, s[0], parts * s[1] if i in cut else s[1], held[i], s[3])
+            for i, s in enumerate(shapes)
+            if held[i]
         ]
         peak, tiu, weights, first = 0, 0.0, 0.0, 0
         total = self.outs[k]
@@ -150,29 +177,47 @@ class Quick:
             live += 4 * sizes[total] if before else 0
             live -= sizes[total] if i == k else 0
             peak = max(peak, live + blob + b.temp_bytes(layer, shapes[self.outs[i]]))
-            tiu += repeat * b.compute_cycles(layer.kind, layer, shapes[self.outs[i]], ic, i == k)
+            tiu += repeat * b.compute_cycles(layer.kind, layer, fresh[self.outs[i]], ic, i == k)
             weights += repeat * b.weight_cycles(moved) if moved else 0.0
             first += moved if before else 0
         dense = sum(
-            b.transfer_cycles(shapes[self.number[t]], t, False)
+            b.transfer_cycles(fresh[self.number[t]], t, False)
             * (parts if self.number[t] in cut else 1)
             for t in self.sources
         )
-        dense += sum(b.transfer_cycles(shapes[self.number[t]], t, True) for t in self.sinks)
-        dma, tiu = count * (dense + weights), count * tiu
+        dense += sum(b.transfer_cycles(fresh[self.number[t]], t, True) for t in self.sinks)
+        kept, copies = self.keeping(halos)
+        peak += kept
+        dma, tiu = count * (dense + copies + weights), count * tiu
         if shapes[total][2:] != (1, 1):
-            return Glance(peak, max(tiu, dma) + BYTES_WEIGHT * dma)
+            low = max(tiu, dma) + BYTES_WEIGHT * dma
+            return Glance(peak, low, low)
         hidden = 1.0 if b.local_bytes - peak >= first else 0.6
         time = max(tiu, dma) + (1 - hidden) * min(tiu, dma) + BYTES_WEIGHT * dma
-        return Glance(peak, time + b.weight_cycles(first))
+        return Glance(peak, time + b.weight_cycles(first), max(tiu, dma) + BYTES_WEIGHT * dma)
+
+    def keeping(self, halos: list[tuple[int, int, int, int, int]]) -> tuple[int, float]:
+        """(bytes, cycles per tile) of kept rows: (number of the tensor, n, c, rows, columns)."""
+        b, size, cycles = self.backend, 0, 0.0
+        for i, n, c, h, w in halos:
+            t = self.tensors[i]
+            size += n * prod(b.tile_planes(t, c, h, w))
+            cycles += 2 * b.copy_cycles((n, c, h, w), t.itemsize)
+        return size, cycles
 
     def look(
-        self, tiles: tuple[int, int, int], part: int, parts: int, outer: bool, stream: int
+        self,
+        tiles: tuple[int, int, int],
+        part: int,
+        parts: int,
+        outer: bool,
+        stream: int,
+        rolling: bool = False,
     ) -> Glance:
         """part: output channels of a part (0: whole) of `parts`; outer: parts are the outer loop;
         stream: bytes of a streamed slice of constants (0: all constants resident, or whole when
         there is one tile)."""
-        tile = self.tile(tiles, part)
+        tile = self.tile(tiles, part, rolling)
         if tile is None:
             return Glance(1 << 60, 0.0)
         count = tiles[0] * tiles[1] * tiles[2]
@@ -189,25 +234,31 @@ class Quick:
         dma = count * (loads + tile.stores * parts) + tile.weights * parts * again
         total = tile.tiu * count * parts
         hidden = 1.0 if self.backend.local_bytes - peak >= tile.largest else 0.6
-        return Glance(peak, max(total, dma) + (1 - hidden) * min(total, dma) + BYTES_WEIGHT * dma)
+        low = max(total, dma) + BYTES_WEIGHT * dma
+        return Glance(peak, low + (1 - hidden) * min(total, dma), low)
 
-    def tile(self, tiles: tuple[int, int, int], part: int) -> _Tile | None:
+    def tile(self, tiles: tuple[int, int, int], part: int, rolling: bool) -> _Tile | None:
         """What `look` needs of one tile; None if a dimension is too long for the chip, or local
         memory too small."""
-        key = (tiles, part)
+        key = (tiles, part, rolling)
         if key not in self.tile_cache:
-            self.tile_cache[key] = self.make_tile(tiles, part)
+            self.tile_cache[key] = self.make_tile(tiles, part, rolling)
         return self.tile_cache[key]
 
-    def make_tile(self, tiles: tuple[int, int, int], part: int) -> _Tile | None:
+    def make_tile(self, tiles: tuple[int, int, int], part: int, rolling: bool) -> _Tile | None:
         b, (tn, th, tw) = self.backend, tiles
         rows, cols = self.lengths(0, th), self.lengths(1, tw)
+        held, new = [0] * len(rows), rows
+        if rolling:
+            rows, held, new = self.rolled(th)
         n = -(-self.sinks[0].shape[0] // tn)
-        sizes, shapes = [], []
+        sizes, shapes, halos = [], [], []
         change = [0] * (len(self.layers) + 1)  # of the bytes alive, by layer
         for i, t in enumerate(self.tensors):
             c = t.shape[1] if not part or i in self.whole else part
-            shapes.append((n, c, rows[i], cols[i]))
+            shapes.append((n, c, new[i], cols[i]))
+            if held[i]:
+                halos.append((i, n, c, held[i], cols[i]))
             groups, plane = b.tile_planes(t, c, rows[i], cols[i])
             size = n * groups * plane
             sizes.append(0 if i in self.placed else size)
@@ -215,6 +266,14 @@ class Quick:
             change[self.last[i] + 1] -= sizes[i]
         if max(max(s[1:]) for s in shapes) > b.max_dim:
             return None
+        _, copies = self.keeping(halos)
+        for halo in halos:  # not alive while the tile itself is
+            size, _ = self.keeping([halo])
+            i = halo[0]
+            change[0] += size
+            if self.last[i] > self.first[i] + 1:
+                change[self.first[i] + 1] -= size
+                change[self.last[i]] += size
         blobs = self.blobs
         if part:
             blobs = [
@@ -235,7 +294,7 @@ class Quick:
             live,
             blobs,
             tiu,
-            sum(loads.values()) - cut,
+            sum(loads.values()) - cut + copies,
             cut,
             sum(b.transfer_cycles(shapes[self.number[t]], t, True) for t in self.sinks),
             sum(b.weight_cycles(z) for z in blobs if z),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..ir import Graph
 from .bands import first_in_bands
 from .carry import Carry
+from .keep import keep_rows
 from .layers import Layer, build_layers
 from .local import serialise
 from .plan import Plan
@@ -37,10 +38,13 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
         layer.window = backend.window(layer)
     search = Search(layers, backend, opt)
     settler = Settler(search)
-    plans = search.run()
+    plans, best = search.run(), None
     if opt > 1:
-        plans = spread_tails(plans, search, settler.score)
-    best = settler.settle(plans)
+        best = keep_rows(plans, search, settler)
+        plans = best.plans if best else plans
+        spread = spread_tails(plans, search, settler.score)
+        plans, best = spread, best if spread == plans else None
+    best = best or settler.settle(plans)
     if opt > 1 and sum(map(len, best.groups)) <= FEW_STEPS:
         best = min(best, settler.settle(plans, True), key=lambda s: s.score)
     many = sum(map(len, best.groups)) > MANY_STEPS

@@ -1,30 +1,31 @@
-"""Which consecutive layers form a group, and with which plan: dynamic programming over the layer
-order.
+"""Which consecutive layers form a group (cover.py), and with which plan.
 
-best[j] = min over i of best[i] + cost(group of layers i .. j - 1). A group is tried with more and
-more tiles until it fits local memory, then with a few more. Deterministic: the same graph gives the
-same plans.
+A group is tried with more and more tiles until it fits local memory, then with a few more.
+Deterministic: the same graph gives the same plans.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import product
 
 from ..errors import DoesNotFitError
 from .cost import evaluate
+from .cover import GROUP_CYCLES, INFINITE, Groups
+from .equal import group_key, transfer
 from .layers import Layer, LayerGraph, is_placed
 from .matrix_plans import matrix_plans
-from .plan import Plan, WeightUse, channel_slices, channels_can_be_cut, group_tensors, summing_layer
+from .plan import Plan, WeightUse, channel_slices, channels_can_be_cut, summing_layer
 from .program import Backend
-from .quick import Quick
+from .quick import Glance, Quick
 
 MAX_GROUP = {0: 1, 1: 6, 2: 14, 3: 24}  # layers in a group, by optimisation level
 SMALL = 24  # a network of at most so many layers may be one group (opt 2, 3)
 TRIES = {0: 3, 1: 3, 2: 4, 3: 8}  # row tilings looked at beyond the smallest that fits
 KEEP = {0: 3, 1: 3, 2: 4, 3: 12}  # plans of a group that are evaluated
+SURE = 0.9  # of what a glance says a plan costs at least
+SURE_SUMS = 0.6  # the same for bottlenecks
 CUTS = (
     2,
     3,
@@ -46,7 +47,7 @@ CUTS = (
     256,
     512,
 )  # parts of output channels
-GROUP_CYCLES = 300.0  # latency between groups: a store, the wait for it, the first load
+STREAMS = (0, 3072, 8192)  # bytes of a slice of streamed constants; 0: they are resident, or whole
 
 
 class Search:
@@ -55,50 +56,53 @@ class Search:
     def __init__(self, graph: LayerGraph, backend: Backend, opt: int = 2):
         self.graph, self.backend, self.opt = graph, backend, opt
         self.limit = float(backend.local_bytes)
-        self.cache: dict[tuple, Plan | None] = {}
+        self.cache: dict[tuple, tuple[float, Plan | float | None]] = {}  # (bound, found)
+        self.groups = Groups()  # of the whole graph
+        self.kept: dict[tuple, tuple[float, Plan | None]] = {}  # (bound, plan that keeps rows)
 
     def run(self) -> list[Plan]:
         """The plans in execution order; they cover all layers."""
         for layer in self.graph.layers:
             self.backend.check(layer)
-        return self.cover(self.graph.layers)
+        self.groups = self.look_at(self.graph.layers, self.limit)
+        return self.groups.cheapest()
 
     def cover(self, layers: list[Layer], limit: float | None = None) -> list[Plan]:
         """The cheapest plans that cover consecutive layers with at most `limit` bytes of local
         memory."""
-        best: list[tuple[float, Plan | None, int]] = [(0.0, None, 0)]
-        most = MAX_GROUP[self.opt] if self.opt < 2 or len(layers) > SMALL else SMALL
+        return self.look_at(layers, limit).cheapest()
+
+    def look_at(self, layers: list[Layer], limit: float | None) -> Groups:
+        """The cheapest plan of every group of consecutive layers that may pay."""
+        groups = Groups()
+        longest = MAX_GROUP[self.opt] if self.opt < 2 or len(layers) > SMALL else SMALL
         for j in range(1, len(layers) + 1):
-            choice: tuple[float, Plan | None, int] | None = None
-            misses = 0
-            for i in range(j - 1, max(-1, j - 1 - most), -1):
+            best, misses = None, 0
+            for i in range(j - 1, max(-1, j - 1 - longest), -1):
                 group = layers[i:j]
                 if not self.legal(group):
                     continue
-                plan = self.plan(group, limit)
+                most = INFINITE if best is None else best - groups.before[i] - GROUP_CYCLES
+                plan = self.plan(group, limit, most)
                 if plan is None:
                     misses += 1
                     if misses > 2 and j - i > 2:
                         break
                     continue
-                cost = best[i][0] + plan.cycles + GROUP_CYCLES
-                if choice is None or cost < choice[0]:
-                    choice = (cost, plan, i)
-            if choice is None:
-                choice = (0.0, self.alone(layers[j - 1]), j - 1)
-            best.append(choice)
-        plans, j = [], len(layers)
-        while j:
-            _, plan, i = best[j]
-            assert plan is not None
-            plans.append(plan)
-            j = i
-        return plans[::-1]
+                if isinstance(plan, float):
+                    groups.least[i, j] = plan
+                    continue
+                cost = groups.add(i, j, plan)
+                best = cost if best is None else min(best, cost)
+            if best is None:
+                best = groups.add(j - 1, j, self.alone(layers[j - 1]))
+            groups.before.append(best)
+        return groups
 
     def alone(self, layer: Layer) -> Plan:
         """The plan of a layer for itself; DoesNotFitError if there is none."""
         plan = self.plan([layer])
-        if plan is None:
+        if not isinstance(plan, Plan):
             raise DoesNotFitError(
                 f"layer {layer.name} ({layer.kind}, output {layer.output.shape}): its smallest "
                 f"tile needs more than the {self.backend.local_bytes} bytes of local memory of a "
@@ -145,27 +149,28 @@ class Search:
         return True
 
     # ---- plans of one group
-    def plan(self, group: list[Layer], limit: float | None = None) -> Plan | None:
-        """The cheapest plan found for a group; None if nothing fits."""
+    def plan(
+        self, group: list[Layer], limit: float | None = None, most: float = INFINITE
+    ) -> Plan | float | None:
+        """The cheapest plan found for a group; None if nothing fits. If none can cost less than
+        `most`: what it costs at least."""
         limit = self.limit if limit is None else limit
         if len(group) == 1 and group[0].kind == "concat" and is_placed(group[0]):
             return Plan(group, tiles=(0, 0, 0))
-        key = (tuple(signature(layer) for layer in group), links(group), limit)
-        if key not in self.cache:
-            self.cache[key] = self.best_of(self.candidates(group, limit))
-        found = self.cache[key]
-        return None if found is None else transfer(found, group)
+        key = (*group_key(group), limit)
+        bound, found = self.cache.get(key, (-1.0, None))
+        if bound < most and not (isinstance(found, Plan) and found.cycles < bound):
+            plans = [p for p in self.candidates(group, limit, most) if p is not None]
+            found = cheapest(p for p in plans if isinstance(p, Plan))
+            found = found or min((p for p in plans if isinstance(p, float)), default=None)
+            self.cache[key] = most, found
+        return transfer(found, group) if isinstance(found, Plan) else found
 
-    def best_of(self, plans: Iterator[Plan | None]) -> Plan | None:
-        best = None
-        for p in plans:
-            if p is not None and (best is None or p.cycles < best.cycles):
-                best = p
-        return best
-
-    def candidates(self, group: list[Layer], limit: float) -> Iterator[Plan | None]:
+    def candidates(
+        self, group: list[Layer], limit: float, most: float
+    ) -> Iterator[Plan | float | None]:
         """The plans that look best, evaluated; partial sums where nothing else fits or reading
-        again costs much."""
+        again costs much. For those that can not cost less than `most`: what they cost at least."""
         if len(group) == 1 and group[0].kind == "concat":
             yield from self.moves(group, limit)
             return
@@ -176,11 +181,15 @@ class Search:
         if group[-1].kind == "fc":
             yield from self.bottlenecks(group, quick, len(group) - 1, limit)
             return
-        found = sorted(self.glances(group, quick, limit), key=lambda x: x[0])
+        found = sorted(self.glances(group, quick, limit), key=lambda x: x[0].time)
         fit = False
-        for time, plan in found[: KEEP[self.opt]]:
-            if fit and time > found[0][0] * 1.5:
+        for glance, plan in found[: KEEP[self.opt]]:
+            if fit and glance.time > found[0][0].time * 1.5:
                 break
+            if SURE * glance.low >= most:
+                fit = True
+                yield SURE * glance.low
+                continue
             done = evaluate(plan(), self.backend, limit)
             fit |= done is not None
             yield done
@@ -192,7 +201,7 @@ class Search:
                     yield done
                     break
         if (k := summing_layer(group)) >= 0 and self.opt > 0:
-            yield from self.bottlenecks(group, quick, k, limit)
+            yield from self.bottlenecks(group, quick, k, limit, most)
         if len(group) == 1 and group[0].kind == "conv":
             layer = group[0]
             heavy = quick.blobs[0] * self.backend.lanes > 8 * layer.inputs[0].nbytes or not fit
@@ -203,34 +212,54 @@ class Search:
                 yield from self.partial_sums(layer, limit)
 
     def bottlenecks(
-        self, group: list[Layer], quick: Quick, k: int, limit: float
+        self, group: list[Layer], quick: Quick, k: int, limit: float, most: float = INFINITE
     ) -> Iterator[Plan | None]:
         """Plans in which layer k sums up over parts of the channels before it."""
-        b = self.backend
-        inner, batch = group[k].inputs[0].shape[1], group[0].output.shape[0]
-        most = 128 if group[k].kind == "fc" else 64
-        units = -(-inner // b.lanes)
-        found: list[tuple[float, tuple[int, int, int], int]] = []
+        found = sorted(self.sums_glances(quick, k, limit, False), key=lambda x: (x[0].time, *x[1:]))
+        for glance, tiles, part in found[:3]:
+            if SURE_SUMS * glance.low < most:
+                yield evaluate(self.make_sums(group, quick, k, tiles, part), self.backend, limit)
+
+    def make_sums(
+        self,
+        group: list[Layer],
+        quick: Quick,
+        k: int,
+        tiles: tuple[int, int, int],
+        part: int,
+        rolling: bool = False,
+    ) -> Plan:
+        """The plan of a bottleneck with parts of so many channels."""
+        inner = group[k].inputs[0].shape[1]
+        resident = tiles != (1, 1, 1) and sum(quick.blobs) <= self.limit / 3
+        uses = {
+            layer: WeightUse([(0, layer.output.shape[1])], resident)
+            for layer, size in zip(group, quick.blobs, strict=True)
+            if size
+        }
+        cuts = [(a, min(a + part, inner)) for a in range(0, inner, part)]
+        return Plan(group, tiles, uses, cuts, sums=k, rolling=rolling)
+
+    def sums_glances(
+        self, quick: Quick, k: int, limit: float, rolling: bool
+    ) -> Iterator[tuple[Glance, tuple[int, int, int], int]]:
+        """(glance, tiles, channels of a part) of bottlenecks that seem to fit."""
+        inner = quick.layers[k].inputs[0].shape[1]
+        units, batch = -(-inner // self.backend.lanes), quick.sinks[0].shape[0]
+        most = 128 if quick.layers[k].kind == "fc" else 64
+        options = heights(min(t.shape[2] for t in quick.sinks))[1 if rolling else 0 :]
+        images = [batch] if rolling else sorted({1, batch})
         for cut in sorted({-(-units // c) for c in CUTS if c <= min(units, most)}, reverse=True):
-            part, fits = cut * b.lanes, 0
+            part, fits = cut * self.backend.lanes, 0
             if part % 2:
                 continue
-            rows = heights(min(t.shape[2] for t in quick.sinks))
-            for tiles in product(sorted({1, batch}), rows, (1,)):
-                g = quick.look_sums(tiles, k, part)
+            for tiles in product(images, options, (1,)):
+                g = quick.look_sums(tiles, k, part, rolling)
                 if g.peak <= limit:
-                    found.append((g.time, tiles, part))
+                    yield g, tiles, part
                     fits += 1
                 if fits >= 2:
                     break
-        for _, tiles, part in sorted(found)[:3]:
-            uses = {}
-            for i, layer in enumerate(group):
-                if quick.blobs[i]:
-                    resident = tiles != (1, 1, 1) and sum(quick.blobs) <= limit / 3
-                    uses[layer] = WeightUse([(0, layer.output.shape[1])], resident)
-            cuts = [(a, min(a + part, inner)) for a in range(0, inner, part)]
-            yield evaluate(Plan(group, tiles, uses, cuts, sums=k), b, limit)
 
     def moves(self, concat: list[Layer], limit: float) -> Iterator[Plan | None]:
         """A lone concat passes through local memory in any number of channels: the first tilings
@@ -247,9 +276,8 @@ class Search:
 
     def glances(
         self, group: list[Layer], quick: Quick, limit: float
-    ) -> Iterator[tuple[float, Callable[[], Plan]]]:
-        """(quick time, plan maker) of the tilings that seem to fit."""
-        streams = (0, 3072, 8192)
+    ) -> Iterator[tuple[Glance, Callable[[], Plan]]]:
+        """(glance, plan maker) of the tilings that seem to fit."""
         channels = group[0].output.shape[1]
         step = self.backend.lanes
         units = -(-channels // step)
@@ -264,13 +292,13 @@ class Search:
             for tiles in self.tilings(quick, part):
                 one = tiles == (1, 1, 1)
                 for outer in (False,) if one or not part else (False, True):
-                    for stream in (0,) if part else streams:
+                    for stream in (0,) if part else STREAMS:
                         g = quick.look(tiles, part, parts, outer, stream)
                         if g.peak > limit:
                             continue
                         if stream and max(quick.blobs) <= stream:
                             continue
-                        yield g.time, partial(self.make, group, tiles, part, outer, stream)
+                        yield g, partial(self.make, group, tiles, part, outer, stream)
 
     def tilings(self, quick: Quick, part: int) -> Iterator[tuple[int, int, int]]:
         """Tile counts: the smallest number of row tiles that can fit and a few more, for several
@@ -301,7 +329,13 @@ class Search:
                 return
 
     def make(
-        self, group: list[Layer], tiles: tuple[int, int, int], part: int, outer: bool, stream: int
+        self,
+        group: list[Layer],
+        tiles: tuple[int, int, int],
+        part: int,
+        outer: bool,
+        stream: int,
+        rolling: bool = False,
     ) -> Plan:
         """The plan of a tiling: constants resident when they can be used again, streamed in slices
         otherwise."""
@@ -319,7 +353,7 @@ class Search:
                 uses[layer] = WeightUse(
                     channel_slices(oc, step or oc, 1 if resident else count), resident
                 )
-        return Plan(group, tiles, uses, cuts, outer)
+        return Plan(group, tiles, uses, cuts, outer, rolling=rolling)
 
     def partial_sums(self, layer: Layer, limit: float) -> Iterator[Plan | None]:
         """Slices of input channels with 32-bit partial sums: few slices, large tiles first."""
@@ -359,6 +393,11 @@ class Search:
                         break
 
 
+def cheapest(plans: Iterable[Plan | None]) -> Plan | None:
+    """The plan that costs least; None if there is none."""
+    return min((p for p in plans if p is not None), key=lambda p: p.cycles, default=None)
+
+
 def heights(height: int) -> list[int]:
     """Numbers of row tiles worth trying, ascending: one per distinct tile height, sparser for many
     small tiles."""
@@ -370,39 +409,3 @@ def heights(height: int) -> list[int]:
             out.append(count)
         rows = min(rows - 1, int(rows * 0.87)) if rows > 1 else 0
     return out
-
-
-def signature(layer: Layer) -> tuple:
-    """What the cost of a layer depends on."""
-    op = layer.op
-    return (
-        layer.kind,
-        tuple(x.shape for x in layer.inputs),
-        tuple(x.itemsize for x in layer.inputs),
-        layer.output.shape,
-        layer.output.itemsize,
-        layer.window,
-        layer.groups,
-        len(op.operands) > 2 and op.operands[2] is None,
-        len(op.attrs.get("multipliers", ())),
-    )
-
-
-def links(group: list[Layer]) -> tuple:
-    """How the layers of a group are connected, and which results leave it."""
-    number = {layer.output: i for i, layer in enumerate(group)}
-    sources, sinks = group_tensors(group)
-    ids = {t: -1 - i for i, t in enumerate(sources)}
-    return (
-        tuple(tuple(number.get(x, ids.get(x)) for x in layer.inputs) for layer in group),
-        tuple(number[t] for t in sinks),
-    )
-
-
-def transfer(plan: Plan, group: list[Layer]) -> Plan:
-    """The same plan for another group of equal signature."""
-    if plan.layers == group:
-        return plan
-    to = dict(zip(plan.layers, group, strict=True))
-    weights = {to[k]: v for k, v in plan.weights.items()}
-    return replace(plan, layers=group, weights=weights)

@@ -6,6 +6,7 @@ found out about a group once is used again (situation.py).
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,13 +18,16 @@ from .lead import set_lead
 from .local import LocalMemory, NoSpaceError, place_group, serialise
 from .pieces import cut_loads, join_loads
 from .plan import Plan
-from .program import Backend, Compute, Step, step_buffers
+from .program import Action, Backend, Compute, Step, step_buffers
+from .rolling_plans import rolled
 from .search import Search
 from .situation import LOOKAHEAD, Group, Known
 from .steps import StepBuilder
 from .timeline import Timeline
 
 MAX_TRIES = 100
+MOST_CARRIED = 2  # tiles of a tensor that live on for a group that keeps rows
+SLOWER = 1.06  # times what a plan with kept rows promised: what it may cost with less memory
 
 
 @dataclass
@@ -40,12 +44,23 @@ class Settled:
     local: set[Tensor] = field(default_factory=set)
 
     @cached_property
+    def actions(self) -> list[Action]:
+        return serialise([s for g in self.groups for s in g], self.backend.lanes)
+
+    @cached_property
+    def time(self) -> float:
+        """Cycles of the whole."""
+        return Timeline(self.cycles, self.backend.lanes).end(self.actions)
+
+    @cached_property
+    def moved(self) -> float:
+        """Cycles of the transfers to and from DDR."""
+        return sum(self.cycles[id(a)] for a in self.actions if not isinstance(a, Compute) and a.far)
+
+    @property
     def score(self) -> float:
         """Cycles of the whole with the price of its transfers."""
-        actions = serialise([s for g in self.groups for s in g], self.backend.lanes)
-        moved = sum(self.cycles[id(a)] for a in actions if not isinstance(a, Compute))
-        timeline = Timeline(self.cycles, self.backend.lanes)
-        return timeline.end(actions) + BYTES_WEIGHT * moved
+        return self.time + BYTES_WEIGHT * self.moved
 
     def next_group(self, plan: Plan, steps: list[Step], start: int) -> Group:
         """The group that follows these, from step number `start` on."""
@@ -146,7 +161,11 @@ def carries(plan: Plan, steps: list[Step], todo: list[tuple[Plan, list[Step]]]) 
     following = next(((p, s) for p, s in reversed(todo) if not p.is_nothing), None)
     if plan.is_nothing or following is None:
         return []
-    return find_carries(steps, plan.layers, following[1], following[0].layers)
+    found = find_carries(steps, plan.layers, following[1], following[0].layers)
+    if following[0].rolling:  # its tiles may be those of this group: they would fill the memory
+        counts = Counter(c.tile.tensor for c in found)
+        found = [c for c in found if counts[c.tile.tensor] <= MOST_CARRIED]
+    return found
 
 
 def smaller(plan: Plan, search: Search, limits: dict[Layer, float]) -> list[Plan]:
@@ -160,4 +179,5 @@ def smaller(plan: Plan, search: Search, limits: dict[Layer, float]) -> list[Plan
         raise InternalError(
             f"layer {first.name}: no place in local memory for a plan that fits by size"
         )
-    return search.cover(plan.layers, limit)
+    kept = rolled(search, plan.layers, SLOWER * plan.cycles, limit) if plan.rolling else None
+    return [kept] if kept else search.cover(plan.layers, limit)

@@ -6,26 +6,46 @@ from __future__ import annotations
 from .bands import band_rows
 from .layers import Layer, Tensor
 from .matrix import matrix_steps, matrix_tile
-from .plan import SUMMING, Plan, WeightUse, channel_slices, group_tensors
+from .plan import SUMMING, Plan, WeightUse, group_tensors
 from .program import Backend, Buffer, Compute, Load, Region, Step, Store, Tile, WeightSlice
 from .regions import Interval, needed_of, split, tile_regions
+from .rolling import Roller, Rows, rolling
+from .single import concat_moves, partial_sums
+
+Held = tuple[Tensor, Interval, Interval]  # a tensor, its images and channels
 
 STORE_CYCLES = 2500.0  # a part of a result is stored early if that takes at least so long
 
 
 class StepBuilder:
     """Makes the steps of a plan. Buffers carry step numbers relative to the first step of the
-    group."""
+    group. first: only so many tiles along h will be made, if rows are kept."""
 
-    def __init__(self, plan: Plan, backend: Backend, group: int = 0):
-        self.plan, self.backend, self.group = plan, backend, group
+    def __init__(self, plan: Plan, backend: Backend, first: int | None = None):
+        self.plan, self.backend = plan, backend
         self.sources, self.sinks = group_tensors(plan.layers)
         self.members = set(plan.layers)
         self.steps: list[Step] = []
         self.waiting: list[Load] = []  # loads for the next step
         self.resident: dict[tuple[Layer, Interval, Interval], Buffer] = {}
-        self.regions: dict[Tensor, Region] = {}
         self.axes: dict[tuple[int, int], dict[Tensor, Interval]] = {}
+        self.regions: dict[Tensor, Region] = {}  # of the tiles
+        self.fresh: dict[Tensor, Region] = {}  # what of them is computed or loaded
+        self.rolled: list[dict[Tensor, Rows]] = []
+        if plan.rolling:
+            roller = Roller(plan.layers, self.sinks, backend.alignment)
+            e = roller.ends(plan.tiles[1])
+            self.later = (e[-1] - e[0]) / (e[1] - e[0])
+            self.rolled = rolling(roller, e[:first]) or []
+            if plan.sums >= 0 and any(
+                r.head[0] < r.head[1]
+                for tile in self.rolled
+                for t, r in tile.items()
+                if t is plan.layers[plan.sums].output
+            ):
+                self.rolled = []  # sums of 32 bits are a whole tile
+        self.held: dict[Held, Tile] = {}  # rows kept by the tiles before
+        self.holding: dict[Held, Tile] = {}  # by this tile
         self.tiles: dict[Tensor, Tile] = {}
         self.kept: dict[tuple[Tensor, Region], Tile] = {}  # loaded for this (n, h, w) tile
         self.copies: dict[tuple[Tensor, Region], Tile] = {}  # packed copies of regions
@@ -52,26 +72,31 @@ class StepBuilder:
         """Append the steps of one tile, or of one part of its output channels."""
         if index != self.index:
             self.kept = {}
+            self.held = {**self.held, **self.holding} if index[1] else {}
+            self.holding = {}
         self.set_regions(index, part)
         self.tiles, self.copies = {}, {}
         if self.plan.sums >= 0:
             self.bottleneck(self.plan.layers[self.plan.sums])
         elif self.plan.ic_slices and self.plan.layers[0].kind == "conv":
-            self.partial_sums(self.plan.layers[0])
+            partial_sums(self, self.plan.layers[0])
         elif self.plan.layers[0].kind == "fc":
             matrix_steps(self, self.plan.layers[0])
         elif len(self.plan.layers) == 1 and self.plan.layers[0].kind == "concat":
-            self.moves(self.plan.layers[0])
+            concat_moves(self, self.plan.layers[0])
         else:
             for layer in self.plan.layers:
                 self.layer(layer)
+        self.hold()
 
     def set_regions(self, index: tuple[int, int, int], part: Interval | None) -> None:
         """Regions of all tensors of the group for tile (i, j, k)."""
         self.index, self.part = index, part
         layers, sinks = self.plan.layers, self.sinks
         tn, th, tw = self.plan.tiles
-        rows, cols = self.lengths(0, th, index[1]), self.lengths(1, tw, index[2])
+        rolled = self.rolled[index[1]] if self.rolled else {}
+        rows = {t: r.rows for t, r in rolled.items()} or self.lengths(0, th, index[1])
+        cols = self.lengths(1, tw, index[2])
         n = split(sinks[0].shape[0], tn, index[0])
         channels = {t: (0, t.shape[1]) for t in rows}
         if part is not None:
@@ -81,6 +106,8 @@ class StepBuilder:
             parted = {x for layer in cut for x in (*layer.inputs, layer.output)} - whole
             channels = {t: part if t in parted else c for t, c in channels.items()}
         self.regions = {t: Region(n, channels[t], rows[t], cols[t]) for t in rows}
+        self.fresh = {t: self.regions[t]._replace(h=r.made) for t, r in rolled.items()}
+        self.fresh = self.fresh or self.regions
 
     def lengths(self, axis: int, parts: int, index: int) -> dict[Tensor, Interval]:
         """Rows or columns of all tensors of the group in a tile."""
@@ -111,13 +138,42 @@ class StepBuilder:
         tile = self.concat_place(tensor) or self.new_tile(tensor, self.regions[tensor])
         tile.buffer.loaded = True
         self.tiles[tensor] = self.kept[key] = tile
-        self.waiting.append(Load(tile.buffer, tile=tile))
+        fresh = self.fresh[tensor]
+        if fresh.shape[2]:
+            part = None if fresh == tile.region else fresh
+            self.waiting.append(Load(tile.buffer, tile=tile, region=part))
+        self.fill_head(tile)
         return tile
+
+    # ---- kept rows
+    def fill_head(self, tile: Tile) -> None:
+        """The rows of a tile that the tile before had are copied to it for the next step."""
+        rows = self.rolled[self.index[1]].get(tile.tensor) if self.rolled else None
+        if rows is None or rows.head[0] == rows.head[1]:
+            return
+        source = self.held[tile.tensor, tile.region.n, tile.region.c]
+        source.buffer.last = self.now
+        tile.buffer.filled = True
+        head = tile.region._replace(h=rows.head)
+        self.waiting.append(Load(tile.buffer, tile, region=head, source=source))
+
+    def hold(self) -> None:
+        """Copy what later tiles need again of this tile to small buffers, behind its last use."""
+        for t, rows in self.rolled[self.index[1]].items() if self.rolled else ():
+            tile, region = self.tiles.get(t), self.regions[t]
+            key = (t, region.n, region.c)
+            if tile is None or rows.tail[0] == rows.tail[1] or key in self.holding:
+                continue
+            held = self.new_tile(t, region._replace(h=rows.tail), f"{t.name}.held")
+            step = held.buffer.first = held.buffer.last = tile.buffer.last
+            self.steps[step].stores.append(Store(tile, t, held.region, into=held))
+            tile.buffer.stored = True
+            self.holding[key] = held
 
     def input(self, layer: Layer, x: Tensor) -> tuple[Tile, Region]:
         """Tile and region of input x for the layer's output region; packed for a convolution."""
         tile = self.tiles.get(x) or self.load_tile(x)
-        out = self.regions[layer.output]
+        out = self.fresh[layer.output]
         channels = (
             (0, x.shape[1])
             if layer.kind in SUMMING or x.shape[1] != layer.output.shape[1]
@@ -150,8 +206,15 @@ class StepBuilder:
         t = layer.output
         tile = self.tiles.get(t) or self.concat_place(t)
         if tile is None:
-            tile = self.new_tile(t, self.regions[t])
-            tile.buffer.temp = self.backend.temp_bytes(layer, tile.region.shape)
+            region, fresh = self.regions[t], self.fresh[t]
+            tile = self.new_tile(t, region)
+            head = (fresh.h[0] - region.h[0]) * region.shape[3] * tile.itemsize
+            tile.offset = -head % self.backend.alignment  # the fresh rows begin aligned
+            tile.buffer.size += self.backend.alignment if tile.offset else 0
+            if fresh.shape[2]:
+                shapes = (region.shape, fresh.shape)
+                tile.buffer.temp = max(self.backend.temp_bytes(layer, s) for s in shapes)
+            self.fill_head(tile)
         self.tiles[t] = tile
         return tile
 
@@ -195,11 +258,17 @@ class StepBuilder:
             compute.out.buffer.last = now
             if compute.weight_buffer:
                 compute.weight_buffer.last = now
-        self.steps.append(Step(compute, self.waiting, [], self.group))
+        self.steps.append(Step(compute, self.waiting))
         self.waiting = []
 
     def layer(self, layer: Layer) -> None:
         """All steps of one layer for the present tile."""
+        full = self.fresh.get(layer.output)
+        if full is None:
+            return
+        if not full.shape[2]:
+            self.output(layer)
+            return
         done = 0
         if layer.kind == "concat":
             self.concat(layer)
@@ -213,7 +282,7 @@ class StepBuilder:
 
     def slices(self, layer: Layer) -> int:
         """A step for every slice of the constants; the first channel that is not stored yet."""
-        use, full = self.plan.weights.get(layer), self.regions[layer.output]
+        use, full = self.plan.weights.get(layer), self.fresh[layer.output]
         slices = use.slices if use and self.part is None else [full.c]
         early = len(slices) > 1 and layer.output in self.sinks
         inner, done = (0, layer.inputs[0].shape[1]), full.c[0]
@@ -311,14 +380,19 @@ class StepBuilder:
         )
 
     def store(self, tile: Tile, region: Region) -> None:
+        if region.h[0] >= region.h[1]:  # only rows of earlier tiles, made again
+            return
         self.steps[-1].stores.append(Store(tile, tile.tensor, region))
         tile.buffer.stored = True
         tile.buffer.last = max(tile.buffer.last, self.now - 1)
 
     def own_part(self, t: Tensor) -> Region:
         """The part of a tensor that this tile must write (its region may be larger by the halo of
-        its readers)."""
+        its readers), or that it makes, if rows are kept."""
         full = self.regions[t]
+        if self.rolled:
+            rows = self.rolled[self.index[1]][t]
+            return full._replace(h=(rows.done, rows.rows[1]))
         _, th, tw = self.plan.tiles
         return Region(
             full.n,
@@ -327,39 +401,14 @@ class StepBuilder:
             split(t.shape[3], tw, self.index[2]),
         )
 
-    # ---- a group of one concat
-    def moves(self, layer: Layer) -> None:
-        """The inputs that do not lie in the concat yet pass through local memory, a third of it at
-        a time."""
-        offset = 0
-        for x in layer.inputs:
-            if x.parent is not layer.output or x.alias or x.channel_offset != offset:
-                self.move(layer, x, offset)
-            offset += x.shape[1]
-
-    def move(self, layer: Layer, x: Tensor, offset: int) -> None:
-        """Copy this tile of x to the channels of the concat from `offset` on."""
-        b, full = self.backend, self.regions[layer.output]
-        n, _, h, w = full.shape
-        groups = max(1, b.local_bytes // 3 // (n * b.tile_planes(x, 1, h, w)[1]))
-        for c0, c1 in channel_slices(x.shape[1], b.lanes, -(-x.shape[1] // (groups * b.lanes))):
-            tile = self.new_tile(x, Region(full.n, (c0, c1), full.h, full.w), f"{x.name}.moved")
-            tile.buffer.loaded = True
-            self.waiting.append(Load(tile.buffer, tile=tile))
-            self.finish(None)
-            region = Region(full.n, (offset + c0, offset + c1), full.h, full.w)
-            self.store(
-                Tile(layer.output, region, tile.buffer, 0, tile.plane, tile.groups, tile.itemsize),
-                region,
-            )
-
     # ---- sums over parts of the channels
     def bottleneck(self, conv: Layer) -> None:
         """The layers before `conv` (or a fully connected layer) part by part, each part added to
         its 32-bit sums; then the layers behind it."""
         plan, index = self.plan, self.index
         out: Tile | None = None
-        for i, part in enumerate(plan.channels):
+        parts = plan.channels if conv.output in self.regions else []  # else all rows are made
+        for i, part in enumerate(parts):
             self.set_regions(index, part)
             self.tiles, self.copies = {}, {}
             for layer in plan.layers[: plan.sums]:
@@ -387,35 +436,12 @@ class StepBuilder:
             self.finish(
                 Compute(conv.kind, conv, out, full, [(tile, tile.region)], weights, buffer, where)
             )
-        assert out is not None
+            self.hold()
         self.set_regions(index, None)
-        self.tiles, self.copies = {conv.output: out}, {}
-        if conv.output in self.sinks:
+        self.tiles, self.copies = {}, {}
+        if out is not None:
+            self.tiles[conv.output] = out
+        if out is not None and conv.output in self.sinks:
             self.store(out, self.own_part(conv.output))
         for layer in plan.layers[plan.sums + 1 :]:
             self.layer(layer)
-
-    # ---- a group of one convolution
-    def partial_sums(self, layer: Layer) -> None:
-        """One convolution over slices of its input channels: 32-bit partial sums in four byte
-        planes."""
-        use, x, y, pieces = (
-            self.plan.weights[layer],
-            layer.inputs[0],
-            layer.output,
-            self.plan.ic_slices,
-        )
-        region, source = self.regions[y], self.regions[x]
-        out = None
-        for i, ic in enumerate(pieces):
-            tile = self.new_tile(x, Region(source.n, ic, source.h, source.w))
-            tile.buffer.loaded = True
-            self.waiting.append(Load(tile.buffer, tile=tile))
-            weights, buffer = self.weights(layer, region.c, ic, use)
-            out = out or self.new_tile(y, region, planes=4)
-            where = "first" if i == 0 else "last" if i == len(pieces) - 1 else "middle"
-            self.finish(
-                Compute("conv", layer, out, region, [(tile, tile.region)], weights, buffer, where)
-            )
-        assert out is not None
-        self.store(out, region)

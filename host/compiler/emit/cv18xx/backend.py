@@ -197,6 +197,11 @@ class Cv18xxBackend:
             + self.chip.tdma_command_cycles
         )
 
+    def copy_cycles(self, shape: tuple[int, int, int, int], itemsize: int) -> float:
+        """A transfer inside local memory: its words, one per cycle (section 9.2)."""
+        n, c, h, w = shape
+        return n * c * -(-(h * w * itemsize) // 16) + self.chip.tdma_command_cycles
+
     def matrix_cycles(self, shape: tuple[int, int, int, int]) -> float:
         """Rows of a matrix: every row is a piece; local memory takes 16 columns at once."""
         rows, columns = shape[:2]

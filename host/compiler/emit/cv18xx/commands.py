@@ -13,51 +13,49 @@ import numpy as np
 from ...chip import Chip
 from ...errors import InternalError
 from ...isa import encode_tdma, encode_tiu, packet
+from .ranges import UNIT, Range, part
 
 MAX_ID = 65535
-Range = tuple[int, int]
 
 
 class _Engine:
     """Last access and last write of each 16-byte unit of local memory by one engine."""
 
-    def __init__(self, units: int):
-        self.access = np.zeros(units, np.int64)
-        self.write = np.zeros(units, np.int64)
+    def __init__(self, size: int):
+        self.access = np.zeros(2 * size // UNIT, np.int64)  # room behind the end for `part`
+        self.write = np.zeros(2 * size // UNIT, np.int64)
         self.id = 0
         self.wait = 0
 
     def needed(self, reads: list[Range], writes: list[Range]) -> int:
         """Id of the youngest command of this engine that must be finished before such accesses."""
         young = 0
-        for a, e in reads:
-            young = max(young, int(self.write[a >> 4 : (e + 15) >> 4].max(initial=0)))
-        for a, e in writes:
-            young = max(young, int(self.access[a >> 4 : (e + 15) >> 4].max(initial=0)))
+        for r in reads:
+            young = max(young, int(part(self.write, r).max(initial=0)))
+        for r in writes:
+            young = max(young, int(part(self.access, r).max(initial=0)))
         return young
 
     def note(self, reads: list[Range], writes: list[Range]) -> None:
-        for a, e in reads:
-            self.access[a >> 4 : (e + 15) >> 4] = self.id
-        for a, e in writes:
-            self.access[a >> 4 : (e + 15) >> 4] = self.id
-            self.write[a >> 4 : (e + 15) >> 4] = self.id
+        for r in (*reads, *writes):
+            part(self.access, r)[...] = self.id
+        for r in writes:
+            part(self.write, r)[...] = self.id
 
 
 class CommandList:
     """Commands of one stream, which is good for at most MAX_ID commands per engine (`engines` count
-    on, so that streams.py sees where to cut). Ranges of local memory are (first byte, end) of the
-    lane-local address."""
+    on, so that streams.py sees where to cut). Ranges of local memory are lane-local addresses."""
 
     def __init__(self, chip: Chip):
         self.chip = chip
         self.packets: list[bytes] = []
-        self.engines = {e: _Engine(chip.lane_bytes // 16) for e in ("tiu", "tdma")}
+        self.engines = {e: _Engine(chip.lane_bytes) for e in ("tiu", "tdma")}
         self.layer = 0
 
     def _ids(self, engine: str, reads: list[Range], writes: list[Range]) -> tuple[int, int]:
         mine, other = self.engines[engine], self.engines["tdma" if engine == "tiu" else "tiu"]
-        for a, e in (*reads, *writes):
+        for a, e, *_ in (*reads, *writes):
             if a < 0 or e > self.chip.lane_bytes:
                 raise InternalError(
                     f"local memory range {a}..{e} leaves the {self.chip.lane_bytes} bytes of a lane"

@@ -6,18 +6,26 @@ from dataclasses import dataclass, replace
 
 from ...chip import Chip
 from ...schedule.program import Region, Tile
+from .ranges import UNIT, Range
 
 
 @dataclass(frozen=True)
 class Operand:
     """A 4-D tensor in local memory: shape, start lane, byte offset, byte strides (hw/cv18xx.md
-    section 4.1)."""
+    section 4.1). span: its first byte and the end; rows: bytes of each plane, if they are only some
+    of its rows."""
 
     shape: tuple[int, int, int, int]
     lane: int
     offset: int
     strides: tuple[int, int, int, int]
     span: tuple[int, int]
+    rows: int = 0
+
+    @property
+    def range(self) -> Range:
+        """The bytes it lies in."""
+        return (*self.span, self.strides[1], self.rows) if self.rows else self.span
 
     def address(self, chip: Chip) -> int:
         return self.lane * chip.lane_bytes + self.offset
@@ -51,4 +59,6 @@ def operand(tile: Tile, region: Region, chip: Chip) -> Operand:
         + (h - 1) * width
         + w * e
     )
-    return Operand(region.shape, lane, offset, (n_stride, c_stride, width, e), (offset, end))
+    some = n == 1 and c > chip.lanes and h < whole.shape[2] and c_stride % UNIT == 0
+    rows = (h - 1) * width + w * e if some else 0
+    return Operand(region.shape, lane, offset, (n_stride, c_stride, width, e), (offset, end), rows)

@@ -143,10 +143,10 @@ def store_or_put_off(e: Emitter, actions: Sequence[Action], i: int, places: Plac
 
 
 def _stream(commands: CommandList, actions: Sequence[Action]) -> Stream:
-    reads = {a.tile.tensor.root for a in actions if isinstance(a, Load) and a.tile is not None}
-    return Stream(
-        commands.stream(), reads, {a.tensor.root for a in actions if isinstance(a, Store)}
-    )
+    loads = [a for a in actions if isinstance(a, Load) and a.source is None]
+    stores = [a for a in actions if isinstance(a, Store) and a.into is None]
+    reads = {a.tile.tensor.root for a in loads if a.tile is not None}
+    return Stream(commands.stream(), reads, {a.tensor.root for a in stores})
 
 
 def _copy(e: Emitter, direction: int, span: Span, saved: int) -> None:
@@ -169,9 +169,9 @@ def _copy(e: Emitter, direction: int, span: Span, saved: int) -> None:
 # ---- where to cut
 def _buffers(action: Action) -> list[Buffer]:
     if isinstance(action, Load):
-        return [action.buffer]
+        return [action.buffer, *([action.source.buffer] if action.source is not None else [])]
     if isinstance(action, Store):
-        return [action.tile.buffer]
+        return [action.tile.buffer, *([action.into.buffer] if action.into is not None else [])]
     used = [action.out.buffer, *(tile.buffer for tile, _ in action.ins)]
     return used + ([action.weight_buffer] if action.weight_buffer is not None else [])
 

@@ -152,6 +152,6 @@ class Tdma:
                 f[key] = min(f[key], MAX_ROW_STRIDE)  # one row: it is not used
             if not 0 <= f[key] <= MAX_ROW_STRIDE:
                 raise InternalError(f"{key} {f[key]} exceeds 16 bits")
-        reads = [src.span] if isinstance(src, Operand) else []
-        writes = [dst.span] if isinstance(dst, Operand) else []
+        reads = [src.range] if isinstance(src, Operand) else []
+        writes = [dst.range] if isinstance(dst, Operand) else []
         self.commands.tdma(f, reads, writes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ...errors import InternalError
 from ...schedule.layers import POINT, Window
-from .commands import CommandList, Range
+from .commands import CommandList
 from .fields import (
     BF16_FIELDS,
     UNSIGNED,
@@ -18,6 +18,7 @@ from .fields import (
     window_fields,
 )
 from .operand import Operand
+from .ranges import Range
 
 MODES = {"only": 0, "first": 2, "middle": 3, "last": 1}  # ps32_md of partial sums (section 6)
 
@@ -86,7 +87,8 @@ class Tiu:
             f["short_res0_str"] = 0
         else:
             f |= stride_fields("res0", out)
-        self.commands.tiu(f, [x.span, blob], [(out.offset, out_end)])
+        writes = (out.offset, out_end) if mode else out.range
+        self.commands.tiu(f, [x.range, blob], [writes])
 
     def depthwise(
         self,
@@ -125,7 +127,7 @@ class Tiu:
             "short_opd1_str": 0,
             "short_opd2_str": 2,
         }
-        self.commands.tiu(f, [x.span, blob], [out.span])
+        self.commands.tiu(f, [x.range, blob], [out.range])
 
     def sum_channels_bf16(self, x: Operand, out: Operand, factor: int) -> None:
         """Every channel of out := sum over the channels of x * factor (a bf16 pattern), in order: a
@@ -162,7 +164,7 @@ class Tiu:
             "short_opd1_str": 1,
             "short_opd2_str": 2,
         }
-        self.commands.tiu(f, [x.span], [out.span])
+        self.commands.tiu(f, [x.range], [out.range])
 
     def max_pool(self, x: Operand, out: Operand, g: Window, *, fill: int) -> None:
         """Maximum pooling; the fill value takes part in every window (section 5.7)."""
@@ -191,7 +193,7 @@ class Tiu:
             "res0_addr": out.address(self.chip),
             "opd0_addr": x.address(self.chip),
         }
-        self.commands.tiu(f | more, [x.span], [out.span])
+        self.commands.tiu(f | more, [x.range], [out.range])
 
     # ---- matrices
     def matrix(
@@ -277,16 +279,16 @@ class Tiu:
             "short_opd1_str": 3,
             "short_opd2_str": 3,
         }
-        spans = [a.span, *(reads or [])]
+        spans: list[Range] = [a.range, *(reads or [])]
         if isinstance(b, Operand):
             if b.lane:
                 raise InternalError("operand 1 must begin at lane 0")
             f |= stride_fields("opd1", b) | {"opd1_addr": b.offset}
-            spans.append(b.span)
+            spans.append(b.range)
         elif b is not None:
             bits = b if b > 127 else b & 0xFF
             f |= {"opt_opd1_const": 1, "opd1_addr": bits, "opt_opd1_sign": int(b < 128)}
-        self.commands.tiu(f | more, spans, writes or [out.span])
+        self.commands.tiu(f | more, spans, writes or [out.range])
 
     def multiply_to_16(self, out: Operand, a: Operand, constant: int, high: int) -> None:
         """16-bit a * constant: low bytes at out, high bytes `high` bytes behind (sections 5.1,

@@ -42,9 +42,12 @@ class Places:
 
 
 def load_tile(e: Emitter, load: Load, places: Places) -> None:
-    """A region of a tensor into its tile, or a part of it."""
+    """A region of a tensor into its tile, or a part of it; or that part of another tile."""
     tile = load.tile
     assert tile is not None
+    if load.source is not None:
+        copy_rows(e, load.source, tile, load.part)
+        return
     if tile.width:
         for block, region in blocks(tile, e.chip.lanes):
             source = places.of(tile.tensor, region)
@@ -56,6 +59,15 @@ def load_tile(e: Emitter, load: Load, places: Places) -> None:
     source, dest = places.of(tile.tensor, load.part), operand(tile, load.part, e.chip)
     shape = merge_rows(source, dest, load.part.shape)
     e.tdma.copy(LOAD, source, dest, shape)
+
+
+def copy_rows(e: Emitter, source: Tile, dest: Tile, region: Region) -> None:
+    """A region from tile to tile of one tensor."""
+    a, b = operand(source, region, e.chip), operand(dest, region, e.chip)
+    n, c, h, w = region.shape
+    if a.strides[2] == b.strides[2] == w * a.strides[3]:
+        h, w = 1, h * w
+    e.tdma.copy(IN_LOCAL, a, b, (n, c, h, w * a.strides[3]))
 
 
 def load_floats(e: Emitter, tile: Tile, places: Places) -> None:
@@ -126,7 +138,10 @@ def load_weights(e: Emitter, load: Load, pieces: list[tuple[Segment, int]]) -> N
 
 
 def store(e: Emitter, s: Store, places: Places) -> None:
-    """A region of a tile into its tensor."""
+    """A region of a tile into its tensor, or into another tile."""
+    if s.into is not None:
+        copy_rows(e, s.tile, s.into, s.region)
+        return
     if s.tile.width:
         place = places.of(s.tensor, s.region)
         e.tdma.store_matrix(rows_operand(s.tile), place, place.strides[0], s.region.shape[1])
