@@ -35,6 +35,9 @@ def graph_of(chip: str, shape: tuple[int, ...], scale: float, front: bool) -> Gr
     table = net.graph.const("table", tpu.softmax_table(scale), "bf16")
     y = net.requant(x) if front else x
     outputs = [net.graph.add(tpu.Softmax, [y, table], "y", axis=1)]
+    if front:
+        n, c, h, w = shape
+        outputs.append(net.graph.add(tpu.Reshape, outputs[:], "flat", shape=(n, c * h * w, 1, 1)))
     return net.done(*outputs, *([y] if front else []))
 
 

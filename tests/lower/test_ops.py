@@ -475,6 +475,20 @@ def test_all_missing_entries_are_listed() -> None:
         lower(graph, table, chip_named("cv181x"))
 
 
+def test_reshape_behind_softmax() -> None:
+    net = Net(1, 3, 4, 4)
+    soft = net.add(top.Softmax, [net.conv(net.x, 2, 1, "c")], "s", axis=1)
+    flat = net.add(top.Reshape, [soft], "flat", shape=(1, 32))
+    turned = net.add(top.Permute, [flat], "turned", order=(1, 0))
+    graph, table, _ = net.finish(turned)
+    g = lower(graph, table, chip_named("cv181x"))
+    (y,) = g.outputs
+    assert (y.name, y.type.dtype, y.shape) == ("turned_f32", "f32", (32, 1, 1, 1))
+    graph, table, _ = net.finish(net.add(top.Relu, [flat], "r"))
+    with pytest.raises(UnsupportedError, match="as the last layer"):
+        lower(graph, table, chip_named("cv181x"))
+
+
 @pytest.mark.parametrize("name, threshold", [("x", 1e-20), ("c", 1e30)])
 def test_thresholds_beyond_the_conversion_on_the_tpu(name: str, threshold: float) -> None:
     net = Net(1, 3, 4, 4)

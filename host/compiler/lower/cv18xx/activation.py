@@ -9,8 +9,8 @@ PRelu, other LeakyRelu       x_q > 0: x_q, else Q(x_q * slope_q[c], m[c], s[c]),
                              slope_q = +-127, m / 2^(31+s) = |slope| / 127
 Both keep the scale.
 
-Softmax, as the last layer: tpu.Softmax, a bf16 recipe with float32 result; its table entry is not
-used.
+Softmax, as the last layer (Reshapes may follow): tpu.Softmax, a bf16 recipe with float32 result;
+its table entry is not used.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ...errors import UnsupportedError
 from ...ir import Value
 from ...tpu.arith import multiplier_and_shift
 from .context import Context, constant_data, lowers
+from .shape import only_renamed
 from .weights import multipliers_and_shifts
 
 
@@ -85,7 +86,7 @@ def _prelu(ctx: Context, op: Any, x: Value, slope: NDArray[Any]) -> Value:
 def lower_softmax(ctx: Context, op: top.Softmax) -> Value:
     rank = len(op.x.shape)
     x = ctx.get(op.x)
-    if op.axis % rank != 1 or rank > 4 or op.results[0].uses:
+    if op.axis % rank != 1 or rank > 4 or not only_renamed(op.results[0]):
         raise UnsupportedError(
             f"{op.name} is a Softmax along axis {op.axis} of {list(op.x.shape)}; "
             "only one over axis 1 of at most 4 dimensions, as the last layer, works"

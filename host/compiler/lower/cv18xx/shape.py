@@ -1,4 +1,5 @@
-"""Reshape, and Permute that moves nothing: the same bytes under another 4-D shape."""
+"""Reshape, and Permute that moves nothing: the same bytes under another 4-D shape. Behind a Softmax
+they are float32."""
 
 from __future__ import annotations
 
@@ -25,5 +26,16 @@ def lower_permute(ctx: Context, op: top.Permute) -> Value:
 
 
 def _rename(ctx: Context, op: Any) -> Value:
-    x = ctx.get(op.x)
-    return ctx.add(tpu.Reshape, [x], op.name, x.type.scale, shape=shape4(op.results[0].shape))
+    x, shape = ctx.get(op.x), shape4(op.results[0].shape)
+    if x.type.dtype == "f32":
+        return ctx.graph.add(tpu.Reshape, [x], f"{op.name}_f32", shape=shape)
+    return ctx.add(tpu.Reshape, [x], op.name, x.type.scale, shape=shape)
+
+
+def only_renamed(v: Value) -> bool:
+    """Do nothing but Reshapes, and Permutes that move nothing, depend on v?"""
+    return all(
+        (isinstance(op, top.Reshape) or (isinstance(op, top.Permute) and op.only_renames()))
+        and only_renamed(op.results[0])
+        for op, _ in v.uses
+    )
