@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -36,13 +37,14 @@ def names(text: str) -> list[str]:
 
 
 def floats(text: str) -> list[float]:
-    """Comma-separated numbers."""
+    """Comma-separated finite numbers."""
     try:
-        return [float(n) for n in text.split(",")]
+        numbers = [float(n) for n in text.split(",")]
+        if all(map(math.isfinite, numbers)):
+            return numbers
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a comma-separated list of numbers"
-        ) from None
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a comma-separated list of numbers")
 
 
 def ints(text: str) -> list[int]:

@@ -211,7 +211,7 @@ def _check(options: argparse.Namespace, old: bool) -> None:
     if quantize in ("BF16", "F16", "MIX_BF16"):
         raise UnsupportedError(f"--quantize {quantize}: this version compiles INT8 only")
     if quantize != "INT8":
-        raise OptionError(f"--quantize {quantize}: one of INT8, BF16")
+        raise OptionError(f"--quantize {quantize}: this version compiles INT8")
     if options.asymmetric:
         raise OptionError("--asymmetric: CV18xx chips have no zero points; leave it out")
     if not options.calibration_table:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,6 +160,21 @@ def _transform(options: argparse.Namespace, dialect: str, argv: list[str]) -> No
         console=TERMINAL,
     )
     (_old_files if old else _new_files)(options, done, argv)
+    _note_refusals(done)
+
+
+def _note_refusals(done: Transformed) -> None:
+    """Said now, not after a calibration."""
+    from ..compiler.chip import chip_named
+    from ..compiler.lower import refusals
+
+    if reasons := refusals(done.graph, chip_named("cv181x")):
+        layers = "a layer" if len(reasons) == 1 else f"{len(reasons)} layers"
+        print(
+            f"warning: {done.graph.name}: model_deploy of this version can not compile {layers} of "
+            f"it in INT8 for CV18xx: {'; '.join(reasons)}",
+            file=sys.stderr,
+        )
 
 
 def _old_files(options: argparse.Namespace, done: Transformed, argv: list[str]) -> None:

@@ -182,6 +182,19 @@ def test_impossible_attributes(m, text):
         load(m)
 
 
+def test_endless_name():
+    m = net()
+    m.graph.node[0].output[0] = m.graph.node[1].input[0] = "n" * 70000
+    with pytest.raises(UserInputError, match="70000 characters, at most"):
+        load(m)
+
+
+@pytest.mark.parametrize("key", ["mean", "scale"])
+def test_preprocessing_that_is_not_finite(key):
+    with pytest.raises(UserInputError, match=f"{key} .*not finite"):
+        load(net(), preprocess={key: (1.0, float("nan"), 1.0)})
+
+
 def test_integer_input():
     m = net()
     m.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8

@@ -71,6 +71,28 @@ def test_matmul(shape):
     check(one("MatMul", shape, f32(4, 5)))
 
 
+def test_matmul_with_ones_in_front():
+    check(one("MatMul", [2, 3, 4], f32(1, 4, 5)))
+    with pytest.raises(UnsupportedError, match="must be a matrix"):
+        load(one("MatMul", [3, 4], f32(1, 4, 5)))
+    with pytest.raises(UnsupportedError, match="must be a matrix"):
+        load(one("MatMul", [2, 3, 4], f32(2, 4, 5)))
+
+
+@pytest.mark.parametrize("bias", [f32(5), f32(1, 5), f32(1, 1, 5)])
+def test_matmul_of_three_dimensions_and_bias(bias):
+    m = model(
+        [("MatMul", ["x", "w"], ["a"], {}), ("Add", ["b", "a"], ["y"], {})],
+        {"x": [2, 3, 4]},
+        ["y"],
+        {"w": f32(4, 5), "b": bias},
+    )
+    graph = check(m)
+    assert [type(o).__name__ for o in graph.ops] == ["Input", "MatMul"]
+    m.graph.output.append(helper.make_empty_tensor_value_info("a"))
+    assert [type(o).__name__ for o in check(m).ops] == ["Input", "MatMul", "MatMul"]
+
+
 def test_matmul_and_bias_are_one():
     m = model(
         [("MatMul", ["x", "w"], ["a"], {}), ("Add", ["b", "a"], ["y"], {})],

@@ -33,6 +33,12 @@ def test_number_lists_may_begin_with_minus(argv: list[str]) -> None:
     assert parse(*argv).mean == [-1.0, 2.0, 3.0]
 
 
+@pytest.mark.parametrize("text", ["nan,1,2", "1,inf,2", "1,,2", "x"])
+def test_number_lists_are_finite(text: str) -> None:
+    with pytest.raises(OptionError, match="not a comma-separated list"):
+        parse("--mean", text)
+
+
 @pytest.mark.parametrize(
     ("argv", "value"),
     [

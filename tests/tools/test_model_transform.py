@@ -334,3 +334,25 @@ def test_dynamic_dimension_needs_a_shape(capsys: pytest.CaptureFixture[str]) -> 
     assert code == 2 and "give --input_shapes" in err
     assert call(capsys, *argv, "--input_shapes", "[[2,3,8,8]]")[0] == 0
     assert read("o.mlir").inputs[0].shape == (2, 3, 8, 8)
+
+
+def test_layers_that_can_not_be_deployed_are_named_now(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Not after a calibration; the float graph is written all the same."""
+    shape = [1, 3, 4, 5]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    outs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in "tsr"]
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Softmax", ["x"], ["s"], axis=3),
+        helper.make_node("Relu", ["x"], ["r"]),
+    ]
+    graph = helper.make_graph(nodes, "g", [x], outs)
+    opset = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), "late.onnx")
+    arguments = "--model_name late --model_def late.onnx --mlir late.mlir --channel_format none"
+    code, _, err = call(capsys, *arguments.split())
+    assert code == 0 and Path("late.mlir").exists()
+    assert "warning: late: " in err and "2 layers" in err
+    assert "t_Transpose" in err and "s_Softmax" in err and "r_Relu" not in err

@@ -28,6 +28,7 @@ FLOAT_TYPES = (
     onnx.TensorProto.DOUBLE,
     onnx.TensorProto.BFLOAT16,
 )
+LONGEST_NAME = 4096  # of a tensor; it becomes part of names inside .npz files
 
 
 class _Unknown:
@@ -105,6 +106,12 @@ class _Importer:
     def needed(self, output_names: Sequence[str] | None) -> tuple[list[onnx.NodeProto], list[str]]:
         """Nodes that the outputs need, in an order in which they can be computed."""
         made_by = {o: node for node in self.model.graph.node for o in node.output if o}
+        for name in (*(i.name for i in self.model.graph.input), *made_by):
+            if len(name) > LONGEST_NAME:
+                raise UserInputError(
+                    f"{self.where}: the name of tensor {name[:40]!r}... has {len(name)} "
+                    f"characters, at most {LONGEST_NAME} are possible"
+                )
         outputs = (
             [o.name for o in self.model.graph.output]
             if output_names is None
@@ -311,6 +318,9 @@ def _preprocessing(record: Preprocess, shape: tuple[int, ...]) -> dict[str, Any]
             f"unknown preprocessing attribute {', '.join(sorted(unknown))}: one of "
             f"{', '.join(Input.declared)}"
         )
+    for key in ("mean", "scale"):
+        if not np.isfinite(np.asarray(attrs.get(key, 0), np.float32)).all():
+            raise UserInputError(f"preprocessing: {key} {attrs[key]} is not finite")
     if not attrs.get("resize_dims") and len(shape) == 4:
         attrs["resize_dims"] = shape[1:3] if attrs.get("channel_format") == "nhwc" else shape[2:4]
     return attrs

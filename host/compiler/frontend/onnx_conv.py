@@ -82,10 +82,14 @@ def _gemm_bias(n: Node, outputs: int) -> Value:
 
 @converts("MatMul")
 def matmul(n: Node) -> Value:
+    """The right side may have further dimensions of size 1, no more than x has."""
     x, w = n.value(0), n.floats(1, "right matrix")
-    if w.ndim != 2 or len(x.shape) < 2:
+    one_matrix = w.ndim >= 2 and w.size == w.shape[-2] * w.shape[-1]
+    if not one_matrix or len(x.shape) < w.ndim:
         n.unsupported(f"{list(x.shape)} times {list(w.shape)}: the right side must be a matrix")
-    return n.emit(MatMul, [x, n.weight(1, "right matrix")])
+    if w.ndim == 2:
+        return n.emit(MatMul, [x, n.weight(1, "right matrix")])
+    return n.emit(MatMul, [x, n.new_weight(f"{n.name}_right", w.reshape(w.shape[-2:]))])
 
 
 @converts("BatchNormalization")

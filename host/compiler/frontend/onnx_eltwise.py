@@ -9,7 +9,7 @@ import functools
 import numpy as np
 
 from ..ir import Value
-from ..top import Add, AddConst, Mul, MulConst, Scale
+from ..top import Add, AddConst, MatMul, Mul, MulConst, Scale
 from .onnx_node import Node, converts
 
 
@@ -57,7 +57,19 @@ def add(n: Node) -> Value:
     if not consts:
         return n.emit(Add, tensors)
     x = tensors[0] if len(tensors) == 1 else n.emit(Add, tensors, "tensors")
-    return _affine(n, x, None, spread(n, functools.reduce(np.add, consts), x.shape))
+    constant = functools.reduce(np.add, consts)
+    return _row_bias(n, x, constant) or _affine(n, x, None, spread(n, constant, x.shape))
+
+
+def _row_bias(n: Node, x: Value, c: np.ndarray) -> Value | None:
+    """A row added to a product with more than two dimensions is the bias of that product."""
+    product = x.owner
+    if not isinstance(product, MatMul) or len(x.shape) < 3 or product.operand("bias") is not None:
+        return None
+    if c.ndim > len(x.shape) or c.shape[-1:] != x.shape[-1:] or c.size != x.shape[-1]:
+        return None
+    bias = n.new_weight(f"{n.name}_bias", c.reshape(-1))
+    return n.emit(MatMul, [product.x, product.arg(1), bias])
 
 
 @converts("Sub")

@@ -36,4 +36,10 @@ def merge_pairs(graph: Graph, known: Collection[str], chip: Chip) -> None:
     cv18xx.merge_pairs(graph, known, chip)
 
 
-__all__ = ["lower", "merge_pairs"]
+def refusals(graph: Graph, chip: Chip) -> list[str]:
+    """Before a calibration: why layers of an optimised Top graph could not be lowered whatever
+    their thresholds are, one sentence each."""
+    return cv18xx.refusals(graph, chip)
+
+
+__all__ = ["lower", "merge_pairs", "refusals"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ... import top
 from ...chip import Chip
 from ...errors import UnsupportedError
 from ...ir import Graph, Value
@@ -41,16 +42,7 @@ def lower(
     _only_int8(quantize_table)
     ctx = Context(graph, chip, unify(graph, table))
     lower_inputs(ctx, quant_input)
-    problems = []
-    for op in graph.ops:
-        if type(op).__name__ == "Input":
-            continue
-        try:
-            result = _lower_op(ctx, op)
-        except UnsupportedError as e:
-            problems.append(str(e))
-            result = ctx.placeholder(op.results[0])
-        ctx.values[op.results[0]] = result
+    problems = _lower_ops(ctx, [op for op in graph.ops if not isinstance(op, top.Input)])
     if problems:
         count = f"{len(problems)} layers" if len(problems) > 1 else "a layer"
         raise UnsupportedError(
@@ -61,6 +53,33 @@ def lower(
     remove_unused(ctx.graph)
     ctx.graph.verify()
     return ctx.graph
+
+
+def refusals(graph: Graph, chip: Chip) -> list[str]:
+    """Why layers could not be lowered whatever their thresholds are, one sentence each.
+    Convolutions and matrices with constant weights, whose lowering takes time, always can."""
+    ctx = Context(graph, chip, {v.name: 1.0 for v in graph.values()})
+    simple = (top.Input, top.Conv, top.MatMul)
+    done = [op for op in graph.ops if isinstance(op, simple) and _constant_weights(op)]
+    ctx.values |= {op.results[0]: ctx.placeholder(op.results[0]) for op in done}
+    return _lower_ops(ctx, [op for op in graph.ops if op.results[0] not in ctx.values])
+
+
+def _constant_weights(op: Any) -> bool:
+    return all(v.data is not None for v in op.operands[1:] if v is not None)
+
+
+def _lower_ops(ctx: Context, ops: list[Any]) -> list[str]:
+    """Lower these ops, in order; the reasons of those for which it can not be done."""
+    problems = []
+    for op in ops:
+        try:
+            result = _lower_op(ctx, op)
+        except UnsupportedError as e:
+            problems.append(str(e))
+            result = ctx.placeholder(op.results[0])
+        ctx.values[op.results[0]] = result
+    return problems
 
 
 def _lower_op(ctx: Context, op: Any) -> Value:
