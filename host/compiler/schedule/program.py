@@ -42,7 +42,8 @@ class Buffer:
     addr: int = -1
 
     def __post_init__(self) -> None:
-        self.temp_last = max(self.temp_last, self.first)
+        if self.temp_last < self.first:
+            self.temp_last = self.first
 
     def extent(self, step: int) -> int:
         """Bytes in use during a step of its life."""

@@ -79,9 +79,15 @@ class Quick:
             for layer in layers
         ]
         self.whole = {self.ins[k][0] for k, layer in enumerate(layers) if layer.kind == "conv"}
+        self.longest = max(max(t.shape[1:]) for t in self.tensors)
         self.axis_cache: dict[tuple[int, int], list[int]] = {}
         self.roll_cache: dict[int, tuple[list[int], list[int], list[int]]] = {}
         self.tile_cache: dict[tuple, _Tile | None] = {}
+
+    def too_long(self, shapes: list[tuple[int, int, int, int]]) -> bool:
+        """Has a tile more channels, rows or columns than the chip can count?"""
+        most = self.backend.max_dim
+        return self.longest > most and any(max(s[1:]) > most for s in shapes)
 
     def lengths(self, axis: int, parts: int) -> list[int]:
         """Rows (columns) of every tensor in the largest inner tile."""
@@ -141,7 +147,7 @@ class Quick:
             (n, part if i in cut else t.shape[1], rows[i], cols[i])
             for i, t in enumerate(self.tensors)
         ]
-        if max(max(s[1:]) for s in shapes) > b.max_dim:
+        if self.too_long(shapes):
             return Glance(1 << 60, 0.0)
         sizes = [
             n * prod(b.tile_planes(t, *s[1:])) for t, s in zip(self.tensors, shapes, strict=True)
@@ -264,7 +270,7 @@ class Quick:
             sizes.append(0 if i in self.placed else size)
             change[self.first[i]] += sizes[i]
             change[self.last[i] + 1] -= sizes[i]
-        if max(max(s[1:]) for s in shapes) > b.max_dim:
+        if self.too_long(shapes):
             return None
         _, copies = self.keeping(halos)
         for halo in halos:  # not alive while the tile itself is

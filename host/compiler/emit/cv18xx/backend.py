@@ -41,6 +41,7 @@ class Cv18xxBackend:
         self.weight_bytes_cached = lru_cache(maxsize=None)(self._weight_bytes)
         self.layer_cycles_cached = lru_cache(maxsize=None)(self._layer_cycles)
         self.compute_cycles_cached = lru_cache(maxsize=None)(self._compute_cycles)
+        self.weight_cycles_cached = lru_cache(maxsize=None)(self._weight_cycles)
         self.transfer_cached = lru_cache(maxsize=None)(self._transfer)
 
     # ---- sizes
@@ -210,6 +211,9 @@ class Cv18xxBackend:
         return max(traffic / self.chip.ddr_bytes_per_cycle, words) + self.chip.tdma_command_cycles
 
     def weight_cycles(self, size: int) -> float:
+        return self.weight_cycles_cached(size)
+
+    def _weight_cycles(self, size: int) -> float:
         """A block of constants: `size` contiguous bytes for every lane."""
         total = size * self.lanes
         return (
