@@ -33,11 +33,19 @@ def rolled_graph(name: str, chip: Chip, most: int = 5) -> Graph:
 def _layer(net: Sampler, values: list[Value]) -> Value:
     x = values[-1]
     alike = [v for v in values[:-1] if v.shape == x.shape]
-    kind = net.pick(("conv", "conv", "point", "depthwise", "depthwise", "pool", "add", "unary"))
+    kind = net.pick(
+        ("conv", "conv", "point", "depthwise", "depthwise", "pool", "add", "unary", "concat")
+    )
     if kind == "add" and alike:
         return net.add(x, net.pick(alike), relu=net.chance())
     if kind == "point":
         return net.conv(x, net.pick(CHANNELS), relu=net.chance())
+    if kind == "concat":
+        parts = [
+            net.conv(x, net.pick(CHANNELS)),
+            net.conv(x, net.pick(CHANNELS), (3, 3), pads=(1,) * 4),
+        ]
+        return net.concat(*parts, *([net.depthwise(x, (1, 1))] if net.chance(0.3) else []))
     if kind == "unary":
         return net.pick((net.prelu, net.leaky_relu, net.requant, net.relu))(x)
     if kind == "pool":

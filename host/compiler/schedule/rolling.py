@@ -7,7 +7,8 @@ that both tiles need not be in local memory together. The rest is fresh: compute
 DDR.
 
 A result must begin at an aligned byte, and so must the input of a convolution. Where a tensor is
-both and its head has another length, there is no head: those rows are computed again.
+both and its head has another length, there is no head: those rows are computed again. Inputs of a
+concat, which lie in its tile, have none: its own has their rows.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from math import gcd
 
 from .layers import Layer, Tensor
 from .regions import Interval
+
+NO_HEAD = 1 << 30  # a multiple of rows that no head has
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Roller:
         results = {layer.output for layer in layers}
         for t in {layer.inputs[0] for layer in layers if layer.kind == "conv"} & results:
             self.multiple[number[t]] = unit // gcd(unit, t.shape[3] * t.itemsize)
+        for t in {t for layer in layers if layer.kind == "concat" for t in layer.inputs}:
+            self.multiple[number[t]] = NO_HEAD
 
     def start(self, t: int, first: int) -> int:
         """The first row that a tile computes or loads whose rows begin with `first`."""
@@ -144,8 +149,7 @@ def rolling(roller: Roller, ends: Sequence[int]) -> list[dict[Tensor, Rows]] | N
 
 
 def rolls(layers: Sequence[Layer]) -> bool:
-    """Would kept rows save anything, and can they be kept? Parts of a concat share a buffer, which
-    moves on as one."""
-    return all(layer.kind not in ("concat", "fc") for layer in layers) and any(
+    """Would kept rows save anything, and can they be kept?"""
+    return all(layer.kind != "fc" for layer in layers) and any(
         layer.window.extent[0] > layer.window.strides[0] for layer in layers
     )

@@ -232,20 +232,14 @@ class StepBuilder:
         offset = 0
         for x in concat.inputs[: concat.inputs.index(tensor)]:
             offset += x.shape[1]
-        mine, whole_region = self.regions[tensor], self.regions[concat.output]
-        if offset % self.backend.lanes or (mine.n, mine.h, mine.w) != (
-            whole_region.n,
-            whole_region.h,
-            whole_region.w,
-        ):
+        mine, fresh = self.regions[tensor], self.fresh[concat.output]
+        if offset % self.backend.lanes or (mine.n, mine.h, mine.w) != (fresh.n, fresh.h, fresh.w):
             return None
         if mine.shape[0] > 1 and len(tensor.consumers) > 1:
             return None
-        whole = self.tiles.get(concat.output)
-        if whole is None:
-            whole = self.concat_place(concat.output) or self.new_tile(concat.output, whole_region)
-            self.tiles[concat.output] = whole
+        whole = self.tiles.get(concat.output) or self.output(concat)
         place = whole.offset + offset // self.backend.lanes * whole.plane
+        mine = mine._replace(h=whole.region.h)
         return Tile(tensor, mine, whole.buffer, place, whole.plane, whole.groups, whole.itemsize)
 
     # ---- steps
@@ -359,7 +353,7 @@ class StepBuilder:
 
     def concat(self, layer: Layer) -> None:
         """Copies of the inputs that do not lie in the output tile yet."""
-        full, offset = self.regions[layer.output], 0
+        full, offset = self.fresh[layer.output], 0
         for x in layer.inputs:
             channels = (offset, offset + x.shape[1])
             offset += x.shape[1]
