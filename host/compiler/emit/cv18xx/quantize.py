@@ -15,8 +15,9 @@ ends.
 
 The float tile lies in parts (`float_parts`): some rows of all channels, spread over the lanes as
 one run of numbers, so that every execution unit has work, and what is left of an odd tile.
-Temporary behind the result: all bytes of a part as bf16 (`middle`), and the planes. Before the
-first part the TIU copies 1.0 to the planes of ones. Per part:
+Temporary behind the result: all bytes of a part as bf16 (`middle`), and the planes. The planes of
+ones are written first: by the TIU in the first tile, when it waits for floats, then by the TDMA.
+Per part:
 
     TDMA  middle = bf16(bytes)
     TIU   hi = upper halves, for every k
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from ...schedule.layers import Layer, Tensor
     from .compute import Emitter
 
-ONES = 3  # planes of 1.0
+ONES, ONE = 3, 0x3F80  # planes of 1.0
 FACTOR_BYTES = 32  # room for the factors
 PARTS, LEAST_PART, MOST_PART = 3, 256, 512  # parts wished for; their elements per lane
 
@@ -167,9 +168,9 @@ def _largest(parts: list[FloatPart]) -> FloatPart:
 
 
 def quantize_cycles(chip: Chip, shape: Shape, full_width: int, counts: tuple[int, ...]) -> float:
-    """What the busier engine does once the first part is there, and the conversions of the last
-    part; `transfer_cycles` counts the load of the first part only. (The TDMA may have loaded the
-    others before.)"""
+    """What the busier engine does once the first part of the first tile is there, and the
+    conversions of the last part; `transfer_cycles` counts the load of the first part only. (The
+    TDMA may have loaded the others before.)"""
     parts = float_parts(shape, full_width, chip.lanes)
     tiu = cost.arith_cycles(chip, "copy", bf16=True, **_size(_largest(parts), ONES))
     tdma = -load_cycles(chip, shape[0], parts[0])
@@ -232,9 +233,13 @@ def quantize(e: Emitter, c: Compute) -> None:
     end = temp + max(p.middle for p in parts) + planes * _largest(parts).plane
     ones = _whole_planes(end - ONES * _largest(parts).plane, _largest(parts), ONES, e.chip.lanes)
     one = Operand(ones.shape, 0, factors[0] + 2 * planes, (0, 0, 0, 0), factors)
-    e.tiu.copy_bf16(ones, one)
+    waiting = tile.region.h[0] == 0  # for the first floats of the program
+    if waiting:
+        e.tiu.copy_bf16(ones, one)
     e.late_transfer_of((tile, parts[0]))
     _split(e, places[0])
+    if not waiting:
+        e.tdma.fill(ones, ones.shape, ONE, 2)
     for k, p in enumerate(places):
         e.tiu.copy_bf16(p.high, _times(counts[2], p.upper))
         e.tiu.bit_and(p.upper, p.upper, 0x80)
