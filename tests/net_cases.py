@@ -102,6 +102,25 @@ def depthwise(net: Sampler) -> list[Value]:
 
 
 @op
+def far_padding(net: Sampler) -> list[Value]:
+    """Padding far beyond the kernel: windows, rows and tiles of results that see nothing else."""
+    n, c, h, w = net.pick(BATCHES), net.pick(CHANNELS), net.pick(SIZES[:6]), net.pick(SIZES[:6])
+    x = net.input(n, c, h, w)
+    if net.chance():
+        x = net.relu(x)
+    draw = lambda top: tuple(int(v) for v in net.rng.integers(1, top, 2))  # noqa: E731
+    kernel, strides = draw(4), draw(10)
+    most = 40 if net.chance(0.3) else 16
+    pads = tuple(int(net.chance(0.7)) * int(net.rng.integers(0, most)) for _ in range(4))
+    if h + pads[0] + pads[2] < kernel[0] or w + pads[1] + pads[3] < kernel[1]:
+        kernel = (1, 1)
+    y = net.depthwise(x, kernel, strides=strides, pads=pads, relu=net.chance())
+    z = net.conv(x, net.pick((1, 5, 33)), kernel, strides, pads, bias=net.chance(0.7))
+    pools = [net.max_pool(x, kernel, strides, pads), net.avg_pool(x, kernel, strides, pads)]
+    return [net.add(y, net.pick(pools)), z]
+
+
+@op
 def fully_connected(net: Sampler) -> list[Value]:
     """The whole map is the kernel, as MatMul is lowered."""
     n, c, h, w = net.shape(2000)
@@ -513,8 +532,13 @@ def quantised_in_concat(n: Sampler) -> list[Value]:
 def windows_in_the_padding(n: Sampler) -> list[Value]:
     """Whole rows and columns of results that see padding only."""
     x = n.input(2, 9, 4, 5)
+    narrow, low = n.input(1, 9, 9, 2), n.input(1, 9, 2, 9)
     return [n.conv(x, 7, (2, 2), pads=(4, 3, 5, 4)), n.depthwise(x, (3, 1), pads=(3, 2, 3, 2)),
-            n.conv(x, 3, (1, 1), pads=(1, 1, 1, 1))]  # fmt: skip
+            n.conv(x, 3, (1, 1), pads=(1, 1, 1, 1)),
+            n.conv(narrow, 5, (1, 1), (1, 3), pads=(1, 1, 0, 0)),
+            n.conv(n.relu(narrow), 5, (2, 2), (1, 5), pads=(0, 2, 0, 0)),
+            n.conv(low, 5, (1, 1), (3, 1), pads=(1, 0, 0, 0)),
+            n.conv(low, 5, (3, 3), pads=(40, 20, 17, 16))]  # fmt: skip
 
 
 def odd_graph(name: str, chip: Chip) -> Graph:

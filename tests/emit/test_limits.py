@@ -20,6 +20,11 @@ REFUSED: dict[str, tuple[Build, type[TpuforgeError], str]] = {
         UnsupportedError,
         "16",
     ),
+    "pads and stride": (
+        lambda n: n.conv(n.input(1, 3, 9, 9), 4, (1, 1), (1, 16), pads=(0, 0, 0, 16)),
+        UnsupportedError,
+        "16",
+    ),
     "dilation": (
         lambda n: n.conv(n.input(1, 3, 70, 70), 4, (3, 3), dilations=(16, 1)),
         UnsupportedError,
@@ -60,6 +65,17 @@ def test_the_largest_stride_pad_and_dilation_work(chip: str) -> None:
     b = net.conv(x, 5, (15, 15), (s, s), (15, 15, 15, 15))
     d = net.conv(net.input(1, 2, 33, 33), 3, (3, 3), dilations=(15, 15))
     check(net.done(a, b, d), c, simulate)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_padding_beyond_the_field(chip: str) -> None:
+    """More than 15 rows: the windows there have instructions of their own."""
+    net = Net(chip_named(chip), "padding")
+    x = net.input(1, 70, 20, 20)
+    a = net.conv(x, 8, (3, 3), pads=(16, 17, 18, 20))
+    b = net.depthwise(x, (15, 1), strides=(3, 15), pads=(100, 16, 0, 99))
+    c = net.max_pool(x, (2, 3), (2, 1), (0, 30, 16, 0))
+    check(net.done(a, b, c), chip_named(chip), simulate)
 
 
 def test_stride_between_the_generations() -> None:

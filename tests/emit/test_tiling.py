@@ -87,3 +87,16 @@ def test_ways_of_cutting_are_used(chip: str) -> None:
     assert plan_of(tiled(conv_net(4, lanes, 16, 16, lanes), chip, 1024)).tiles[0] > 1
     assert plan_of(tiled(conv_net(1, 2 * lanes, 4, 4, 40 * lanes), chip, 4096)).channels
     assert plan_of(tiled(conv_net(1, 64 * lanes, 3, 3, lanes), chip, 2048)).ic_slices
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_partial_sums_in_the_padding(chip: str) -> None:
+    """Tiles of rows that meet nothing but padding have no sums, only a last step."""
+    lanes = chip_named(chip).lanes
+
+    def make(c: Chip) -> Graph:
+        net = Sampler(c, "sums in the padding")
+        return net.done(net.conv(net.input(1, 64 * lanes, 3, 16), lanes, pads=(15, 1, 12, 1)))
+
+    plan = plan_of(tiled(make, chip, 1024))
+    assert plan.ic_slices and plan.tiles[1] >= 3

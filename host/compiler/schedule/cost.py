@@ -29,8 +29,8 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
     bytes."""
     builder = StepBuilder(plan, backend, 3)
     tn, th, tw = plan.tiles
-    _, channels, height, width = builder.sinks[0].shape
-    j, k = largest(height, th), largest(width, tw)
+    channels = builder.sinks[0].shape[1]
+    j, k = largest(builder, 0, th), largest(builder, 1, tw)
     count = tn * th * tw  # the tile looked at is the largest
     outer = plan.channels_first and count > 1  # every part of the channels is a group of its own
     looked: list = plan.channels[: 1 if outer else PARTS] or [None]
@@ -154,9 +154,13 @@ def _counted(step: Step, constants: set[Buffer]) -> list[Load]:
     return [load for load in step.loads if load.buffer not in constants]
 
 
-def largest(size: int, parts: int) -> int:
-    """The inner tile with the most rows."""
-    middle = parts // 2
+def largest(builder: StepBuilder, axis: int, parts: int) -> int:
+    """The inner tile with the most rows (axis 0) or columns (axis 1); the largest of all where
+    padding takes in whole windows, and with them much of any tile."""
+    if any(layer.window.far(axis) for layer in builder.plan.layers):
+        rows = lambda i: [b - a for a, b in builder.lengths(axis, parts, i).values()]  # noqa: E731
+        return max(range(parts), key=lambda i: sum(rows(i)))
+    size, middle = builder.sinks[0].shape[2 + axis], parts // 2
     near = sorted(range(max(0, middle - 8), min(parts, middle + 8)), key=lambda i: abs(i - middle))
     return max(near, key=lambda i: split(size, parts, i)[1] - split(size, parts, i)[0])
 

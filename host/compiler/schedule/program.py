@@ -313,6 +313,9 @@ class Backend(Protocol):
     def window(self, layer: Layer) -> Window:
         """The window as the chip does it (a dilated kernel may be spread with zeros)."""
 
+    def can_sum(self, layer: Layer) -> bool:
+        """Can the layer add parts of its input channels to sums in local memory?"""
+
     def check(self, layer: Layer) -> None:
         """Raise UnsupportedError or DoesNotFitError if no tiling can make the chip do this
         layer."""

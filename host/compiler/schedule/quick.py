@@ -107,6 +107,10 @@ class Quick:
                 b = (hi[o] - 1) * w.strides[axis] - w.pads[axis] + w.extent[axis]
                 for i in self.ins[k]:
                     size = self.tensors[i].shape[2 + axis]
+                    if w.far(axis):  # the largest tile may be anywhere
+                        length = min(b - a, size)
+                        a = min(max(a, 0), size - length)
+                        b = a + length
                     b = size if size - w.strides[axis] < b else b
                     a1, b1 = min(max(a, 0), size - 1), max(min(b, size), 1)
                     lo[i], hi[i] = (a1, b1) if hi[i] < 0 else (min(lo[i], a1), max(hi[i], b1))

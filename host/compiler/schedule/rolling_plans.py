@@ -9,7 +9,7 @@ from functools import partial
 from .cost import evaluate
 from .equal import group_key, transfer
 from .layers import Layer
-from .plan import Plan, summing_layer
+from .plan import Plan
 from .quick import Quick
 from .rolling import rolls
 from .search import STREAMS, Search, cheapest, heights
@@ -63,7 +63,7 @@ def tilings(search: Search, quick: Quick, limit: float) -> Iterator[Found]:
 
 def bottlenecks(search: Search, quick: Quick, limit: float) -> Iterator[Found]:
     """Tiles along h, in each of which one layer sums up over parts of the channels."""
-    k = summing_layer(quick.layers)
+    k = search.summing(quick.layers)
     if k >= 0 and all(layer.window.extent[0] == 1 for layer in quick.layers[k + 1 :]):
         for g, tiles, part in search.sums_glances(quick, k, limit, True):
             yield g.time, partial(search.make_sums, quick.layers, quick, k, tiles, part, True)

@@ -200,9 +200,9 @@ class Search:
                     fit = True
                     yield done
                     break
-        if (k := summing_layer(group)) >= 0 and self.opt > 0:
+        if self.opt > 0 and (k := self.summing(group)) >= 0:
             yield from self.bottlenecks(group, quick, k, limit, most)
-        if len(group) == 1 and group[0].kind == "conv":
+        if len(group) == 1 and group[0].kind == "conv" and self.backend.can_sum(group[0]):
             layer = group[0]
             heavy = quick.blobs[0] * self.backend.lanes > 8 * layer.inputs[0].nbytes or not fit
             if (
@@ -210,6 +210,11 @@ class Search:
                 or layer.inputs[0].shape[1] * layer.window.kernel[0] * layer.window.kernel[1] > 2048
             ):
                 yield from self.partial_sums(layer, limit)
+
+    def summing(self, group: list[Layer]) -> int:
+        """`summing_layer`, if the chip can sum up in it."""
+        k = summing_layer(group)
+        return k if k >= 0 and self.backend.can_sum(group[k]) else -1
 
     def bottlenecks(
         self, group: list[Layer], quick: Quick, k: int, limit: float, most: float = INFINITE

@@ -22,9 +22,10 @@ from .quantize import (
 from .softmax import softmax_temp
 from .spread import row_bytes, spread
 from .weights import LEAST_COMPRESSED, blob_bytes, compresses, padded_inputs
+from .windows import fits_one_instruction, padding_limit
 
 MAX_DIM = 4063
-MAX_PAD = 15
+MAX_DILATION = 15
 TDMA_MERGE_GAP = 16
 PLAIN = "plain"  # the form of an average pooling without parameters
 
@@ -237,6 +238,10 @@ class Cv18xxBackend:
         return self.compressible[key]
 
     # ---- limits
+    def can_sum(self, layer: Layer) -> bool:
+        """32-bit sums have the place of the whole result (hw/cv18xx-tiu.md section 6)."""
+        return fits_one_instruction(layer.window)
+
     def window(self, layer: Layer) -> Window:
         """Depthwise dilation is ignored by the sums of generation B (hw/cv18xx-tiu.md section 5.6):
         there the kernel is spread with zeros instead."""
@@ -254,13 +259,11 @@ class Cv18xxBackend:
             raise UnsupportedError(
                 f"{where}: stride {w.strides} exceeds {self.chip.max_stride} of {self.chip.name}"
             )
-        if max(w.pads) > MAX_PAD:
+        if reason := padding_limit(w):
+            raise UnsupportedError(f"{where}: {reason} of {self.chip.name}")
+        if max(w.dilations) > MAX_DILATION:
             raise UnsupportedError(
-                f"{where}: padding {w.pads} exceeds {MAX_PAD} of {self.chip.name}"
-            )
-        if max(w.dilations) > MAX_PAD:
-            raise UnsupportedError(
-                f"{where}: dilation {w.dilations} exceeds {MAX_PAD} of {self.chip.name}"
+                f"{where}: dilation {w.dilations} exceeds {MAX_DILATION} of {self.chip.name}"
             )
 
 

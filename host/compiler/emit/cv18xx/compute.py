@@ -6,17 +6,14 @@ Each says in its docstring which instructions make the value that `tpu/` defines
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from ...chip import align16
-from ...errors import InternalError, UnsupportedError
-from ...schedule.layers import POINT, Layer, Window
+from ...errors import InternalError
+from ...schedule.layers import POINT, Layer
 from ...schedule.program import Compute, Region
-from ...schedule.regions import Interval, needed, reach
-from ...schedule.regions import pads as interval_pads
 from .commands import CommandList
 from .dequantize import dequantize
 from .matrix import right_operand, rows_operand
@@ -26,6 +23,7 @@ from .softmax import softmax
 from .tdma import Tdma
 from .tiu import Tiu
 from .weights import padded_inputs, parameter_bytes, weights_and_parameters
+from .windows import Piece, window_pieces
 
 
 class Emitter:
@@ -78,79 +76,36 @@ class Emitter:
             raise InternalError(f"{c.layer.name}: its constants are not in local memory")
         return c.weight_buffer.addr
 
-    def pieces(
-        self, c: Compute, part: Region | None = None
-    ) -> Iterator[tuple[Operand, Operand, Window]]:
-        """(result, input, window) of the instructions that compute the output region (or a part of
-        it)."""
-        part = part or c.out_region
+    def pieces(self, c: Compute, part: Region | None = None) -> Iterator[Piece]:
+        """The instructions that compute the output region (or a part of it)."""
         tile, region = c.ins[0]
-        for rows in axis_pieces(c.layer, part.h, 0):
-            for cols in axis_pieces(c.layer, part.w, 1):
-                source = Region(part.n, region.c, rows.source, cols.source)
-                here = replace(
-                    c.layer.window,
-                    strides=(rows.stride, cols.stride),
-                    pads=(rows.pads[0], cols.pads[0], rows.pads[1], cols.pads[1]),
-                )
-                out = Region(part.n, part.c, rows.out, cols.out)
-                yield operand(c.out, out, self.chip), operand(tile, source, self.chip), here
-
-
-@dataclass(frozen=True)
-class AxisPiece:
-    """One instruction along one axis: output and input interval, pads before and behind, stride."""
-
-    out: Interval
-    source: Interval
-    pads: Interval
-    stride: int
-
-
-def axis_pieces(layer: Layer, out: Interval, axis: int) -> list[AxisPiece]:
-    """The output interval as one piece. Only where all its windows lie in the padding each position
-    becomes a piece of
-    its own: padding as long as the window, then one position of the input, which a stride of 2
-    leaves out."""
-    stride, extent = layer.window.strides[axis], layer.window.extent[axis]
-    first, last = reach(layer, out, axis)
-    source = needed(layer, out, axis)
-    if last > 0 and first < layer.inputs[0].shape[2 + axis]:
-        return [AxisPiece(out, source, interval_pads(layer, out, axis), stride)]
-    one = (source[0], source[0] + 1)
-    return [AxisPiece((i, i + 1), one, (extent, 0), max(stride, 2)) for i in range(*out)]
+        return window_pieces(c.layer, c.out, part or c.out_region, tile, region.c, self.chip)
 
 
 def conv(e: Emitter, c: Compute) -> None:
-    """One quantised convolution (tiu page 5.9) on a slice of output and input channels."""
+    """One quantised convolution (tiu page 5.9) on a slice of output and input channels. Where its
+    windows lie in the padding there is nothing to sum up: the last slice makes the result."""
     assert c.weights is not None
     layer, base = c.layer, e.blob(c)
     groups = -(-c.out_region.shape[1] // e.chip.lanes)
     places = weights_and_parameters(layer, groups, c.weights.last)
     weights, params = (base + x for x in places)
-    pieces = list(e.pieces(c))
-    if c.partial != "only" and len(pieces) > 1:
-        raise UnsupportedError(
-            f"layer {layer.name}: padding {layer.window.pads} as large as the kernel in a layer "
-            "that needs "
-            "partial sums; take the padding out of the network"
-        )
-    for out, x, g in pieces:
-        end = (
-            out.span[1]
-            if c.partial == "only"
-            else c.out.buffer.addr + c.out.buffer.size + c.out.buffer.temp
-        )
+    for piece in e.pieces(c):
+        partial, end = c.partial, c.out.buffer.addr + c.out.buffer.size + c.out.buffer.temp
+        if piece.padding and partial in ("first", "middle"):
+            continue
+        if piece.padding or partial == "only":
+            partial, end = "only", piece.out.span[1]
         e.tiu.conv(
-            x,
-            out,
-            g,
-            channels=padded_inputs(x.shape[1], e.chip),
+            piece.x,
+            piece.out,
+            piece.window,
+            channels=padded_inputs(piece.x.shape[1], e.chip),
             weights=weights,
             params=params,
             with_bias=parameter_bytes(layer) == 9,
             relu=layer.op.attrs["do_relu"],
-            partial=c.partial,
+            partial=partial,
             out_end=end,
             blob=(base, base + c.weights.size),
         )
@@ -185,11 +140,11 @@ def depthwise(e: Emitter, c: Compute) -> None:
     layer, base = c.layer, e.blob(c)
     groups = -(-c.out_region.shape[1] // e.chip.lanes)
     weights, params = (base + x for x in weights_and_parameters(layer, groups))
-    for out, x, g in e.pieces(c):
+    for p in e.pieces(c):
         e.tiu.depthwise(
-            x,
-            out,
-            g,
+            p.x,
+            p.out,
+            p.window,
             weights=weights,
             constant=0,
             params=params,
@@ -202,8 +157,8 @@ def depthwise(e: Emitter, c: Compute) -> None:
 def max_pool(e: Emitter, c: Compute) -> None:
     """One maximum pooling; a fill value of 0 instead of -128 is the relu (tiu page 5.7)."""
     fill = 0 if c.layer.op.attrs["do_relu"] else 0x80 if e.chip.generation == "A" else 0xFF80
-    for out, x, g in e.pieces(c):
-        e.tiu.max_pool(x, out, g, fill=fill)
+    for p in e.pieces(c):
+        e.tiu.max_pool(p.x, p.out, p.window, fill=fill)
 
 
 def avg_pool(e: Emitter, c: Compute) -> None:
@@ -212,20 +167,20 @@ def avg_pool(e: Emitter, c: Compute) -> None:
     in all unless padding is not counted)."""
     layer, a = c.layer, c.layer.op.attrs
     if not a["multipliers"]:
-        for out, x, g in e.pieces(c):
+        for p in e.pieces(c):
             e.tiu.average_pool(
-                x, out, g, factor=a["factor"], shift=a["shifts"][0],
+                p.x, p.out, p.window, factor=a["factor"], shift=a["shifts"][0],
             )  # fmt: skip
         return
     base = e.blob(c)
     run = align16(-(-c.out_region.shape[1] // e.chip.lanes) * 5)
     assert c.weights is not None
     for part, count in count_rectangles(layer, c.out_region):
-        for out, x, g in e.pieces(c, part):
+        for p in e.pieces(c, part):
             e.tiu.depthwise(
-                x,
-                out,
-                g,
+                p.x,
+                p.out,
+                p.window,
                 weights=None,
                 constant=a["factor"],
                 params=base + a["counts"].index(count) * run,
