@@ -172,7 +172,15 @@ def test_parts_cover_the_tile() -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [(7, 1001, 1, 1), (1, 1437, 1, 1), (1, 1, 263, 89), (1, 1, 83, 85), (1, 3, 189, 143)]
+    "shape",
+    [
+        (7, 1001, 1, 1),
+        (1, 1437, 1, 1),
+        (1, 1, 263, 89),
+        (1, 1, 83, 85),
+        (1, 3, 189, 143),
+        (3, 3, 149, 111),
+    ],
 )
 def test_odd_sizes_find_a_place(shape: tuple[int, ...]) -> None:
     """The last tile needs no more memory than the others, though the lanes do not divide it."""

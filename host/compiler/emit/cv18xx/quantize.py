@@ -81,23 +81,26 @@ class FloatPart:
 def float_parts(shape: Shape, full_width: int, lanes: int) -> list[FloatPart]:
     """The parts of a tile (n, c, h, w) of float32 out of a tensor of this width. The elements of a
     part, in the order c, h, w, are dealt out to the lanes in runs of equal length; the length is a
-    multiple of 8 but for the last of these parts. What the lanes do not divide (a row, a channel
-    or an element) is one more part in the usual layout, a channel per lane; so is a tile out of
-    rows too long for a part of them to be loaded."""
+    multiple of 8 but for the last of these parts, unless they were too large then. What the lanes
+    do not divide (a row, a channel or an element) is one more part in the usual layout, a channel
+    per lane; so is a tile out of rows too long for a part of them to be loaded."""
     n, c, h, w = shape
     if 4 * full_width > MAX_ROW_STRIDE:
         return [_usual_part(Region((0, n), (0, c), (0, h), (0, w)), 0, lanes)]
     c_even, h_even, w_even = _dealt_out(c, h, w, lanes)
     parts = []
     if count := c_even * h_even * w_even:
-        unit = 8 * lanes // gcd(c_even * w_even, 8 * lanes)
+        row = c_even * w_even
+        unit = 8 * lanes // gcd(row, 8 * lanes)
+        if unit * row > MOST_PART * lanes:
+            unit = lanes // gcd(row, lanes)
         wanted = min(max(count // lanes // PARTS, LEAST_PART), MOST_PART)
-        step = max(1, wanted * lanes // (c_even * w_even * unit)) * unit
+        step = max(1, wanted * lanes // (row * unit)) * unit
         for a in range(0, h_even, step):
             b = min(a + step, h_even)
-            row = c_even * w_even
             box = Region((0, n), (0, c_even), (a, b), (0, w_even))
-            parts.append(FloatPart(box, lanes, row * (b - a) // lanes, 4 * row * a // lanes, 1))
+            offset = parts[-1].end if parts else 0
+            parts.append(FloatPart(box, lanes, row * (b - a) // lanes, offset, 1))
     if count < c * h * w:
         rest = [
             (even if count and even < size else 0, size)
@@ -157,10 +160,14 @@ def plane_counts(layer: Layer) -> tuple[int, ...]:
 
 
 def quantize_temp(layer: Layer, shape: Shape, lanes: int) -> int:
-    """Bytes behind the result: middle and the planes."""
-    parts = float_parts(shape, layer.inputs[0].shape[3], lanes)
+    """Bytes behind the result: middle and the planes. Also enough for a tile that is one column
+    narrower, if the width is cut: its parts may be larger."""
+    n, c, h, w = shape
+    full_width = layer.inputs[0].shape[3]
+    widths = (w,) if w in (1, full_width) else (w, w - 1)
     planes = sum(plane_counts(layer)) + ONES
-    return max(p.middle for p in parts) + planes * _largest(parts).plane
+    tilings = [float_parts((n, c, h, width), full_width, lanes) for width in widths]
+    return max(max(p.middle for p in parts) + planes * _largest(parts).plane for parts in tilings)
 
 
 def _largest(parts: list[FloatPart]) -> FloatPart:
