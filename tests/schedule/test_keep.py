@@ -13,6 +13,7 @@ from tpuforge.compiler.schedule.cover import GROUP_CYCLES, Groups
 from tpuforge.compiler.schedule.keep import keep_rows, segments
 from tpuforge.compiler.schedule.layers import build_layers
 from tpuforge.compiler.schedule.plan import Plan
+from tpuforge.compiler.schedule.rolling import rolls
 from tpuforge.compiler.schedule.search import Search
 from tpuforge.compiler.schedule.settle import Settler
 
@@ -43,6 +44,18 @@ def test_taken(chip: str) -> None:
     plain, kept = settler.settle(plans), keep_rows(plans, search, settler)
     assert kept is not None and any(p.rolling for p in kept.plans)
     assert kept.time <= plain.time and kept.moved < plain.moved
+
+
+def test_conversions_keep_no_rows() -> None:
+    """Quantize on the TPU uses its tile up, and writes whole tiles."""
+    net = Sampler(CHIPS["cv180x"], "floats")
+    x = net.quantize(net.input(1, 3, 71, 47, dtype="f32"))
+    layers = build_layers(net.done(net.conv(x, 14, (3, 3), pads=(1, 1, 1, 1))), 2).layers
+    backend = Cv18xxBackend(CHIPS["cv180x"])
+    for layer in layers:
+        layer.window = backend.window(layer)
+    assert [layer.kind for layer in layers] == ["quantize", "conv"]
+    assert rolls(layers[1:]) and not rolls(layers)
 
 
 def test_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:

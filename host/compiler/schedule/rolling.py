@@ -20,6 +20,7 @@ from math import gcd
 from .layers import Layer, Tensor
 from .regions import Interval
 
+ALONE = ("fc", "quantize", "dequantize", "softmax")  # layers of groups that keep no rows
 NO_HEAD = 1 << 30  # a multiple of rows that no head has
 
 
@@ -149,7 +150,8 @@ def rolling(roller: Roller, ends: Sequence[int]) -> list[dict[Tensor, Rows]] | N
 
 
 def rolls(layers: Sequence[Layer]) -> bool:
-    """Would kept rows save anything, and can they be kept?"""
-    return all(layer.kind != "fc" for layer in layers) and any(
+    """Would kept rows save anything, and can they be kept? Conversions from and to float find
+    their numbers only in tiles of their own."""
+    return all(layer.kind not in ALONE for layer in layers) and any(
         layer.window.extent[0] > layer.window.strides[0] for layer in layers
     )
