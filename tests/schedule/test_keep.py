@@ -13,7 +13,7 @@ from tpuforge.compiler.schedule.cover import GROUP_CYCLES, Groups
 from tpuforge.compiler.schedule.keep import keep_rows, segments
 from tpuforge.compiler.schedule.layers import build_layers
 from tpuforge.compiler.schedule.plan import Plan
-from tpuforge.compiler.schedule.rolling import rolls
+from tpuforge.compiler.schedule.rolling import Roller, rolling
 from tpuforge.compiler.schedule.search import Search
 from tpuforge.compiler.schedule.settle import Settler
 
@@ -46,16 +46,23 @@ def test_taken(chip: str) -> None:
     assert kept.time <= plain.time and kept.moved < plain.moved
 
 
-def test_conversions_keep_no_rows() -> None:
-    """Quantize on the TPU uses its tile up, and writes whole tiles."""
+@pytest.mark.parametrize("width", [47, 48, 50])
+def test_floats_have_no_head(width: int) -> None:
+    """They do not lie in rows; the rows of the result may be kept."""
     net = Sampler(CHIPS["cv180x"], "floats")
-    x = net.quantize(net.input(1, 3, 71, 47, dtype="f32"))
-    layers = build_layers(net.done(net.conv(x, 14, (3, 3), pads=(1, 1, 1, 1))), 2).layers
+    x = net.quantize(net.input(1, 3, 71, width, dtype="f32"))
+    graph = net.done(net.conv(x, 14, (3, 3), pads=(1, 1, 1, 1)))
     backend = Cv18xxBackend(CHIPS["cv180x"])
-    for layer in layers:
+    layers = build_layers(graph, backend.lanes)
+    for layer in layers.layers:
         layer.window = backend.window(layer)
-    assert [layer.kind for layer in layers] == ["quantize", "conv"]
-    assert rolls(layers[1:]) and not rolls(layers)
+    roller = Roller(layers.layers, layers.outputs, backend.alignment)
+    tiles = rolling(roller, roller.ends(8))
+    assert tiles is not None
+    heads = [[t.shape[1] for t, r in rows.items() if r.fresh > r.rows[0]] for rows in tiles]
+    floats = [rows[layers.inputs[0]] for rows in tiles]
+    assert all(r.fresh == r.rows[0] and r.keep == r.rows[1] for r in floats)
+    assert any(heads) == (width % 16 == 0)
 
 
 def test_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ DDR.
 
 A result must begin at an aligned byte, and so must the input of a convolution. Where a tensor is
 both and its head has another length, there is no head: those rows are computed again. Inputs of a
-concat, which lie in its tile, have none: its own has their rows.
+concat, which lie in its tile, have none: its own has their rows. Floats that are quantised have
+none either: they do not lie in rows (emit/cv18xx/quantize.py).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from math import gcd
 from .layers import Layer, Tensor
 from .regions import Interval
 
-ALONE = ("fc", "quantize", "dequantize", "softmax")  # layers of groups that keep no rows
+HEADLESS = ("concat", "quantize")  # layers whose inputs have no head
 NO_HEAD = 1 << 30  # a multiple of rows that no head has
 
 
@@ -71,7 +72,7 @@ class Roller:
         results = {layer.output for layer in layers}
         for t in {layer.inputs[0] for layer in layers if layer.kind == "conv"} & results:
             self.multiple[number[t]] = unit // gcd(unit, t.shape[3] * t.itemsize)
-        for t in {t for layer in layers if layer.kind == "concat" for t in layer.inputs}:
+        for t in {t for layer in layers if layer.kind in HEADLESS for t in layer.inputs}:
             self.multiple[number[t]] = NO_HEAD
 
     def start(self, t: int, first: int) -> int:
@@ -150,8 +151,7 @@ def rolling(roller: Roller, ends: Sequence[int]) -> list[dict[Tensor, Rows]] | N
 
 
 def rolls(layers: Sequence[Layer]) -> bool:
-    """Would kept rows save anything, and can they be kept? Conversions from and to float find
-    their numbers only in tiles of their own."""
-    return all(layer.kind not in ALONE for layer in layers) and any(
+    """Would kept rows save anything, and can they be kept?"""
+    return all(layer.kind != "fc" for layer in layers) and any(
         layer.window.extent[0] > layer.window.strides[0] for layer in layers
     )
