@@ -29,7 +29,7 @@ def test_thresholds(network, zoo, shared_dir, vendor_dir, monkeypatch):
     monkeypatch.setattr(
         run.Collector,
         "thresholds",
-        lambda self, warn: collectors.append(self) or thresholds(self, warn),
+        lambda self, *more: collectors.append(self) or thresholds(self, *more),
     )
     graph = top_graph(zoo(network), shared_dir, vendor)
     ours = calibrate(graph, shared_dir / "data" / "ILSVRC2012", input_num=100)
