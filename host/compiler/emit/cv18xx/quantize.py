@@ -88,7 +88,7 @@ def float_parts(shape: Shape, full_width: int, lanes: int) -> list[FloatPart]:
     if 4 * full_width > MAX_ROW_STRIDE:
         return [_usual_part(Region((0, n), (0, c), (0, h), (0, w)), 0, lanes)]
     c_even, h_even, w_even = _dealt_out(c, h, w, lanes)
-    parts = []
+    parts: list[FloatPart] = []
     if count := c_even * h_even * w_even:
         row = c_even * w_even
         unit = 8 * lanes // gcd(row, 8 * lanes)
