@@ -158,8 +158,10 @@ def largest(builder: StepBuilder, axis: int, parts: int) -> int:
     """The inner tile with the most rows (axis 0) or columns (axis 1); the largest of all where
     padding takes in whole windows, and with them much of any tile."""
     if any(layer.window.far(axis) for layer in builder.plan.layers):
-        rows = lambda i: [b - a for a, b in builder.lengths(axis, parts, i).values()]  # noqa: E731
-        return max(range(parts), key=lambda i: sum(rows(i)))
+        return max(
+            range(parts),
+            key=lambda i: sum(b - a for a, b in builder.lengths(axis, parts, i).values()),
+        )
     size, middle = builder.sinks[0].shape[2 + axis], parts // 2
     near = sorted(range(max(0, middle - 8), min(parts, middle + 8)), key=lambda i: abs(i - middle))
     return max(near, key=lambda i: split(size, parts, i)[1] - split(size, parts, i)[0])

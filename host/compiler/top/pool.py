@@ -60,15 +60,23 @@ class Pool(Fusable):
         ]
         return {**attrs, "ceil_mode": tuple(floor) != out[2:]}
 
+    def overhang(self, axis: int) -> int:
+        """Positions by which the last window along axis 0 (h) or 1 (w) ends behind the declared
+        padding; below 0: before its end."""
+        size, k, s = self.x.shape[2 + axis], self.kernel_shape[axis], self.strides[axis]
+        pads = pads4(self.pads)
+        before, after = pads[axis], pads[2 + axis]
+        n = window_count(size, k, s, before, after, ceil=self.ceil_mode)
+        return (n - 1) * s + k - (size + before + after)
+
     def onnx_attrs(self) -> dict[str, Any]:
         """With ceil_mode the padding behind the data ends where the last window does, if that is
         earlier: readers of ONNX do not agree whether a window in the padding alone is dropped."""
         pads, beyond = list(pads4(self.pads)), False
         for i in (0, 1) if self.ceil_mode else ():
-            last = (self.results[0].shape[2 + i] - 1 if self.keepdims else 0) * self.strides[i]
-            end = last + self.kernel_shape[i] - self.x.shape[2 + i] - pads[i]
-            beyond |= end > pads[2 + i]
-            pads[2 + i] = max(0, min(end, pads[2 + i]))
+            overhang = self.overhang(i)
+            beyond |= overhang > 0
+            pads[2 + i] = max(0, pads[2 + i] + min(overhang, 0))
         return {
             "kernel_shape": self.kernel_shape,
             "strides": self.strides,
@@ -152,7 +160,4 @@ class AvgPool(Pool):
         """Positions behind the declared padding that the last window of ceil_mode reaches into."""
         if axis is None:
             return self._ceil_adds(0) + self._ceil_adds(1)
-        size, k, s = self.x.shape[2 + axis], self.kernel_shape[axis], self.strides[axis]
-        before, after = self.pads[axis], self.pads[2 + axis]
-        n = window_count(size, k, s, before, after, ceil=self.ceil_mode)
-        return max((n - 1) * s + k - (size + before + after), 0)
+        return max(self.overhang(axis), 0)

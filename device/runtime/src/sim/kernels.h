@@ -43,6 +43,7 @@ typedef struct {
     break;                                                                                         \
   }
 
+/* Not by CALL_UP_TO_4, which it has to hold: no macro is expanded inside itself. */
 #define CALL_UP_TO_6(count, block, ...)                                                            \
   switch (count) {                                                                                 \
   case 1:                                                                                          \

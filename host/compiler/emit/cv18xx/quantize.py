@@ -159,19 +159,38 @@ def plane_counts(layer: Layer) -> tuple[int, ...]:
     return tuple(len(k) for k in quantise_factors(layer.op.attrs["inv_scale"]))
 
 
+@dataclass(frozen=True)
+class Temporary:
+    """The memory behind the result, which all parts of a tile share: `middle` bytes per lane for
+    the bytes of a part as bf16, then the planes, as large as those of the `largest` part. counts:
+    `plane_counts`."""
+
+    middle: int
+    largest: FloatPart
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, parts: list[FloatPart], counts: tuple[int, ...]) -> Temporary:
+        return cls(max(p.middle for p in parts), max(parts, key=lambda p: p.plane), counts)
+
+    @property
+    def planes(self) -> int:
+        """Rows of the matrix."""
+        return sum(self.counts) + ONES
+
+    @property
+    def size(self) -> int:
+        return self.middle + self.planes * self.largest.plane
+
+
 def quantize_temp(layer: Layer, shape: Shape, lanes: int) -> int:
     """Bytes behind the result: middle and the planes. Also enough for a tile that is one column
     narrower, if the width is cut: its parts may be larger."""
     n, c, h, w = shape
     full_width = layer.inputs[0].shape[3]
     widths = (w,) if w in (1, full_width) else (w, w - 1)
-    planes = sum(plane_counts(layer)) + ONES
     tilings = [float_parts((n, c, h, width), full_width, lanes) for width in widths]
-    return max(max(p.middle for p in parts) + planes * _largest(parts).plane for parts in tilings)
-
-
-def _largest(parts: list[FloatPart]) -> FloatPart:
-    return max(parts, key=lambda p: p.plane)
+    return max(Temporary.of(parts, plane_counts(layer)).size for parts in tilings)
 
 
 def quantize_cycles(chip: Chip, shape: Shape, full_width: int, counts: tuple[int, ...]) -> float:
@@ -179,7 +198,8 @@ def quantize_cycles(chip: Chip, shape: Shape, full_width: int, counts: tuple[int
     conversions of the last part; `transfer_cycles` counts the load of the first part only. (The
     TDMA may have loaded the others before.)"""
     parts = float_parts(shape, full_width, chip.lanes)
-    tiu = cost.arith_cycles(chip, "copy", bf16=True, **_size(_largest(parts), ONES))
+    temporary = Temporary.of(parts, counts)
+    tiu = cost.arith_cycles(chip, "copy", bf16=True, **_size(temporary.largest, ONES))
     tdma = -load_cycles(chip, shape[0], parts[0])
     for p in parts:
         commands = cost.arith_cycles(chip, "copy", bf16=True, **_size(p, counts[2]))
@@ -188,7 +208,7 @@ def quantize_cycles(chip: Chip, shape: Shape, full_width: int, counts: tuple[int
         if counts[1] > 1:
             commands += cost.arith_cycles(chip, "mul", bf16=True, **_size(p))
         commands += cost.matrix_cycles(
-            chip, rows=1, inner=sum(counts) + ONES, res_c=p.channels, res_w=p.width, bf16=True
+            chip, rows=1, inner=temporary.planes, res_c=p.channels, res_w=p.width, bf16=True
         )
         tiu += shape[0] * commands
         tdma += load_cycles(chip, shape[0], p) + shape[0] * conversion_cycles(chip, p)
@@ -228,17 +248,19 @@ def quantize(e: Emitter, c: Compute) -> None:
     tile, region = c.ins[0]
     if tile.region != region or x.lane or out.lane:
         raise InternalError(f"{c.layer.name}: the float tile is shared")
-    temp, counts = c.out.buffer.addr + c.out.buffer.size, plane_counts(c.layer)
-    parts, planes = tile_parts(tile, e.chip.lanes), sum(counts) + ONES
+    start, counts = c.out.buffer.addr + c.out.buffer.size, plane_counts(c.layer)
+    parts = tile_parts(tile, e.chip.lanes)
+    temporary = Temporary.of(parts, counts)
+    planes, largest = temporary.planes, temporary.largest
     places = [
-        _place(tile, out, image, part, temp, counts, e.chip.lanes)
+        _place(tile, out, image, part, start, temporary, e.chip.lanes)
         for image in range(out.shape[0])
         for part in parts
     ]
     factors = (e.blob(c), e.blob(c) + FACTOR_BYTES)
     left = Operand((1, 1, 1, planes), 0, factors[0], (32, 32, 2 * planes, 2), factors)
-    end = temp + max(p.middle for p in parts) + planes * _largest(parts).plane
-    ones = _whole_planes(end - ONES * _largest(parts).plane, _largest(parts), ONES, e.chip.lanes)
+    end = start + temporary.size
+    ones = _whole_planes(end - ONES * largest.plane, largest, ONES, e.chip.lanes)
     one = Operand(ones.shape, 0, factors[0] + 2 * planes, (0, 0, 0, 0), factors)
     waiting = tile.region.h[0] == 0  # for the first floats of the program
     if waiting:
@@ -319,13 +341,13 @@ def _place(
     out: Operand,
     image: int,
     part: FloatPart,
-    temp: int,
-    counts: tuple[int, ...],
+    behind: int,
+    temporary: Temporary,
     lanes: int,
 ) -> _Place:
-    """Where a part of an image lies. counts: `plane_counts`. The planes: m0, m1 (the one with the
-    larger factor last), hi, ones, which all parts share."""
-    floats, parts = float_operand(tile, part), tile_parts(tile, lanes)
+    """Where a part of an image lies. behind: where the temporary begins. The planes: m0, m1 (the
+    one with the larger factor last), hi, ones, which all parts share."""
+    floats, counts = float_operand(tile, part), temporary.counts
     _, c_stride, width, _ = floats.strides
     start, size = floats.offset + image * floats.strides[0], part.groups * c_stride
     _, c, h, w = part.box.shape
@@ -333,9 +355,8 @@ def _place(
     begin = out.offset + image * out.strides[0] + group * out.strides[1]
     begin += part.box.h[0] * out.strides[2] + part.box.w[0]
     end = out.span[1] - (out.shape[0] - 1 - image) * out.strides[0]
-    right = temp + max(p.middle for p in parts)
-    right += sum(counts) * (_largest(parts).plane - part.plane)
-    low, middle = _dense(right, part, 2, 1 + counts[1]), _dense(temp, part, 8)
+    right = behind + temporary.middle + sum(counts) * (temporary.largest.plane - part.plane)
+    low, middle = _dense(right, part, 2, 1 + counts[1]), _dense(behind, part, 8)
     return _Place(
         floats=Operand(
             (1, part.channels, 1, width), 0, start, (size, c_stride, width, 1),
@@ -347,7 +368,7 @@ def _place(
         ),
         more=_dense(right + part.plane, part, 2),
         high=_dense(right + (1 + counts[1]) * part.plane, part, 2, counts[2]),
-        right=_dense(right, part, 2, sum(counts) + ONES),
+        right=_dense(right, part, 2, temporary.planes),
         sums=_dense(start, part, 2),
         out=Operand((1, c, 1, h * w), lane, begin, out.strides, (begin, end)),
     )  # fmt: skip
