@@ -13,7 +13,6 @@ from tpuforge.compiler.chip import CHIPS, Chip
 from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
 from tpuforge.compiler.emit.cv18xx.weights import segments
 from tpuforge.compiler.ir import Graph, Value
-from tpuforge.compiler.schedule.cost import evaluate
 from tpuforge.compiler.schedule.layers import build_layers
 from tpuforge.compiler.schedule.plan import SUMMING, Plan, WeightUse
 from tpuforge.compiler.schedule.search import Search
@@ -61,7 +60,7 @@ def forced(units: int, batches: int) -> Callable[[list[Plan], Search, Score], li
         cuts = [(a, min(a + part, inner)) for a in range(0, inner, part)]
         k, tilings = len(group) - 1, (batches, group[0].output.shape[0])
         plans = [Plan(group, (t, 1, 1), uses, cuts, sums=k) for t in tilings]
-        plan = next(p for p in plans if evaluate(p, b, search.limit))
+        plan = next(p for p in plans if search.evaluate(p, search.limit))
         start = end + 1 - len(group)
         return [*search.cover(layers[:start]), plan, *search.cover(layers[end + 1 :])]
 

@@ -55,8 +55,9 @@ def _group(plan: Plan) -> dict[str, Any]:
         facts["input_channels"] = [list(c) for c in plan.ic_slices]
     if plan.bands > 1:
         facts["bands"] = plan.bands
-    times = {"cycles": plan.cycles, "tiu_cycles": plan.tiu, "tdma_cycles": plan.tdma}
-    return facts | {"local_bytes": plan.peak} | {k: round(v) for k, v in times.items()}
+    cost = plan.estimate
+    times = {"cycles": plan.cycles, "tiu_cycles": cost.tiu, "tdma_cycles": cost.tdma}
+    return facts | {"local_bytes": cost.peak} | {k: round(v) for k, v in times.items()}
 
 
 def _layer(plan: Plan, index: int) -> dict[str, Any]:

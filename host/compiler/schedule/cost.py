@@ -5,8 +5,7 @@ The steps of the tile are repeated; the second repetition shows the period. A lo
 early as local memory allows (by size; fragmentation is left to local.py), both engines work in
 order. The cost of a group is
 
-    tiles * period + constants loaded once + first load + last store + BYTES_WEIGHT * busy time of
-    the TDMA
+    tiles * period + constants loaded once + first load + last store
 """
 
 from __future__ import annotations
@@ -14,19 +13,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from operator import mul
 
-from .plan import Plan
+from .plan import Estimate, Plan
 from .program import Backend, Buffer, Compute, Load, Region, Step, Tile, WeightSlice, step_buffers
 from .regions import split
 from .steps import StepBuilder
 
-BYTES_WEIGHT = 0.2  # DDR traffic has a price even when it is hidden behind computation
 LOOKAHEAD = 6
 ROLLING = 1.03  # price of kept rows: copies that the order of the transfers holds up
 
 
-def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
-    """The plan with cycles, busy times and peak filled in; None if it needs more than `limit`
-    bytes."""
+def estimate(plan: Plan, backend: Backend, limit: float) -> Estimate | None:
+    """What the plan costs; None if it needs more than `limit` bytes."""
     builder = StepBuilder(plan, backend, 3)
     tn, th, tw = plan.tiles
     channels = builder.sinks[0].shape[1]
@@ -55,15 +52,15 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
         return None
     constants = set(builder.resident.values())
     live = live_bytes(steps, constants)
-    plan.peak = max(live) + sum(b.size for b in constants)
-    if plan.peak > limit:
+    peak = max(live) + sum(b.size for b in constants)
+    if peak > limit:
         return None
     share = 1.0 if looked[-1] is None else channels / looked[-1][1]
     once = (
         sum(backend.weight_cycles(b.size) for b in builder.resident.values()) * share
     )  # not over the set: its order varies
     compute, loads, stores = step_times(steps, backend, constants)
-    room = limit - plan.peak + max(live)
+    room = limit - peak + max(live)
     later = builder.later if plan.rolling else count
     same = len(steps) - before
     rounds = min(3, th - 1 if plan.rolling else count)
@@ -89,23 +86,22 @@ def evaluate(plan: Plan, backend: Backend, limit: float) -> Plan | None:
             if id(load.tile) in stay
         )
     )
-    plan.tiu = share * sum(map(mul, often, compute))
+    tiu = share * sum(map(mul, often, compute))
     moved = (sum(t for _, t in row) + sum(s) for row, s in zip(loads, stores, strict=True))
-    plan.tdma = share * (sum(map(mul, often, moved)) - kept) + kept + once
-    plan.ddr = plan.tdma
+    tdma = share * (sum(map(mul, often, moved)) - kept) + kept + once
+    ddr = tdma
     if plan.rolling:
         kept_rows = (_copied(s, constants, *x) for s, *x in zip(steps, loads, stores, strict=True))
-        plan.ddr -= sum(map(mul, often, kept_rows))
+        ddr -= sum(map(mul, often, kept_rows))
     time = _whole(ends[before:], part_ends, later) * (share if outer else 1)
     time *= tn if plan.rolling else 1
     if not outer and share > 1:
         time += count * (share - 1) * len(looked) * _part_period(ends, part_ends)
     time += once - min(
-        once, 0.5 * plan.tiu
+        once, 0.5 * tiu
     )  # constants of the group arrive while the group before computes
-    plan.cycles = max(time, plan.tdma, plan.tiu) + sum(stores[-1]) + BYTES_WEIGHT * plan.ddr
-    plan.cycles *= ROLLING if plan.rolling else 1.0
-    return plan
+    time = max(time, tdma, tiu) + sum(stores[-1])
+    return Estimate(time, tdma, ddr, tiu, peak, ROLLING if plan.rolling else 1.0)
 
 
 def _copied(step: Step, constants: set[Buffer], loads: list, stores: list[float]) -> float:

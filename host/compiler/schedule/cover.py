@@ -5,8 +5,9 @@ best[j] = min over i of best[i] + cost(group of layers i .. j - 1) + GROUP_CYCLE
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from .plan import Plan
 
@@ -57,3 +58,13 @@ class Groups:
             found.append(plans[i, j])
             j = i
         return found[::-1]
+
+
+def segments(a: list[Plan], b: list[Plan]) -> Iterator[tuple[list[Plan], list[Plan]]]:
+    """Both lists, which cover the same layers, cut wherever groups of both end."""
+    ends = [[*accumulate(len(p.layers) for p in plans)] for plans in (a, b)]
+    start = [0, 0]
+    for end in sorted(set(ends[0]) & set(ends[1])):
+        stop = [e.index(end) + 1 for e in ends]
+        yield a[start[0] : stop[0]], b[start[1] : stop[1]]
+        start = stop

@@ -6,10 +6,9 @@ taken if the whole, placed, costs less, takes no longer and moves no more bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import accumulate
 
-from .cover import GROUP_CYCLES, Groups
+from .cover import GROUP_CYCLES, Groups, segments
 from .layers import Layer
 from .plan import Plan
 from .program import Backend
@@ -29,12 +28,17 @@ def keep_rows(plans: list[Plan], search: Search, settler: Settler) -> Settled | 
         return None
     chosen: list[Plan] = []
     for old, new in segments(plans, search.groups.cheapest(better)):
-        chosen += new if sum(p.ddr for p in new) <= sum(p.ddr for p in old) else old
+        chosen += new if ddr(new) <= ddr(old) else old
     if not any(p.rolling for p in chosen):
         return None
     x, y = settler.settle(plans), settler.settle(chosen)
     pays = y.score < x.score and y.time <= SLOWER * x.time and y.moved <= x.moved
     return y if pays else x
+
+
+def ddr(plans: list[Plan]) -> float:
+    """Cycles of their transfers to and from DDR."""
+    return sum(p.estimate.ddr for p in plans)
 
 
 def candidates(groups: Groups, search: Search) -> dict[tuple[int, int], Plan]:
@@ -58,13 +62,3 @@ def floor(layer: Layer, backend: Backend) -> float:
         return 0.0
     ic = layer.inputs[0].shape[1]
     return backend.compute_cycles(layer.kind, layer, layer.output.shape, ic, False)
-
-
-def segments(a: list[Plan], b: list[Plan]) -> Iterator[tuple[list[Plan], list[Plan]]]:
-    """Both lists, which cover the same layers, cut wherever groups of both end."""
-    ends = [[*accumulate(len(p.layers) for p in plans)] for plans in (a, b)]
-    start = [0, 0]
-    for end in sorted(set(ends[0]) & set(ends[1])):
-        stop = [e.index(end) + 1 for e in ends]
-        yield a[start[0] : stop[0]], b[start[1] : stop[1]]
-        start = stop

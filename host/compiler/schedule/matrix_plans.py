@@ -6,10 +6,9 @@ by size, the best few are evaluated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 
-from .cost import evaluate
 from .layers import Layer
 from .matrix import left_bytes, row_bytes
 from .plan import Plan, WeightUse, channel_slices
@@ -20,14 +19,19 @@ ALIGN = 16  # k is cut at multiples of this
 KEEP = 6
 
 
-def matrix_plans(layer: Layer, backend: Backend, limit: float) -> Iterator[Plan | None]:
+def matrix_plans(
+    layer: Layer,
+    backend: Backend,
+    limit: float,
+    evaluate: Callable[[Plan, float], Plan | None],
+) -> Iterator[Plan | None]:
     """The plans that look best, evaluated; the best of all that fit if none of them does."""
     found = sorted(_cuts(layer, backend, limit), key=lambda f: f[0])
     fits = 0
     for i, (_, plan) in enumerate(found):
         if i >= KEEP and fits:
             return
-        done = evaluate(plan, backend, limit)
+        done = evaluate(plan, limit)
         fits += done is not None
         yield done
 

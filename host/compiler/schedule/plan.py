@@ -10,6 +10,7 @@ be cut along its input channels, with 32-bit partial sums.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .layers import Layer, Tensor
 from .regions import Interval
@@ -25,6 +26,23 @@ class WeightUse:
     resident: bool
 
 
+class Estimate(NamedTuple):
+    """What a plan costs. time: cycles; tdma, tiu: busy times of the engines; ddr: that of transfers
+    to and from DDR; peak: bytes of local memory; risk: factor for what the time does not see."""
+
+    time: float = 0.0
+    tdma: float = 0.0
+    ddr: float = 0.0
+    tiu: float = 0.0
+    peak: int = 0
+    risk: float = 1.0
+
+    def cycles(self, price: float) -> float:
+        """The time with the price of a cycle of transfers to and from DDR: they cost something even
+        when they are hidden behind computation."""
+        return (self.time + price * self.ddr) * self.risk
+
+
 @dataclass(eq=False)
 class Plan:
     """tiles: parts along n, h, w. channels: parts of the output channels of the whole group (empty:
@@ -36,8 +54,7 @@ class Plan:
     (rolling.py). bands: the first layer computes its rows in so many parts, each as soon as its own
     tile of the input has arrived.
 
-    cycles: estimated time; tdma, tiu: busy times of the engines; ddr: that of transfers to and from
-    DDR; peak: bytes of local memory."""
+    cycles: estimated time with the price of the transfers; estimate: where it comes from."""
 
     layers: list[Layer]
     tiles: tuple[int, int, int] = (1, 1, 1)
@@ -49,10 +66,14 @@ class Plan:
     rolling: bool = False
     bands: int = 1
     cycles: float = 0.0
-    tdma: float = 0.0
-    ddr: float = 0.0
-    tiu: float = 0.0
-    peak: int = 0
+    estimate: Estimate = field(default_factory=Estimate)
+
+    @property
+    def cuts(self) -> tuple:
+        """The same for equal plans."""
+        uses = tuple((x, tuple(u.slices), u.resident) for x, u in self.weights.items())
+        cuts = tuple(self.channels), self.channels_first, tuple(self.ic_slices)
+        return (tuple(self.layers), self.tiles, uses, *cuts, self.sums, self.rolling, self.bands)
 
     @property
     def is_nothing(self) -> bool:

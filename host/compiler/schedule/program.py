@@ -3,6 +3,7 @@ computations."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -233,6 +234,11 @@ class Step:
     stores: list[Store] = field(default_factory=list)
     group: int = 0
 
+    @property
+    def transfers(self) -> Iterator[Load | Store]:
+        yield from self.loads
+        yield from self.stores
+
 
 def step_buffers(steps: list[Step]) -> list[Buffer]:
     """The buffers of the steps in order of first use."""
@@ -268,6 +274,7 @@ class Backend(Protocol):
     lanes: int
     alignment: int  # bytes: of planes and blocks, so of all buffers
     max_dim: int  # most channels, rows or columns of an operand of a computation
+    prices: tuple[float, ...]  # of a cycle of DDR transfers; plans are looked for with each of them
 
     def plane_bytes(self, h: int, w: int) -> int:
         """A channel of 8-bit elements."""

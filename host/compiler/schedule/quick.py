@@ -12,7 +12,6 @@ from itertools import accumulate
 from math import prod
 from operator import add
 
-from .cost import BYTES_WEIGHT
 from .layers import Layer, Tensor
 from .matrix import row_bytes
 from .plan import group_tensors
@@ -23,11 +22,20 @@ from .rolling import Roller
 @dataclass
 class Glance:
     """peak: bytes of local memory; time: cycles of the whole group if the engines overlap as far as
-    memory allows; low: if they overlap altogether."""
+    memory allows; low: if they overlap altogether; moved: cycles of its transfers."""
 
     peak: int
     time: float
     low: float = 0.0
+    moved: float = 0.0
+
+    def cycles(self, price: float) -> float:
+        """The time with the price of the transfers."""
+        return self.time + price * self.moved
+
+    def least(self, price: float) -> float:
+        """The same if the engines overlap altogether."""
+        return self.low + price * self.moved
 
 
 @dataclass
@@ -200,11 +208,10 @@ class Quick:
         peak += kept
         dma, tiu = count * (dense + copies + weights), count * tiu
         if shapes[total][2:] != (1, 1):
-            low = max(tiu, dma) + BYTES_WEIGHT * dma
-            return Glance(peak, low, low)
+            return Glance(peak, max(tiu, dma), max(tiu, dma), dma)
         hidden = 1.0 if b.local_bytes - peak >= first else 0.6
-        time = max(tiu, dma) + (1 - hidden) * min(tiu, dma) + BYTES_WEIGHT * dma
-        return Glance(peak, time + b.weight_cycles(first), max(tiu, dma) + BYTES_WEIGHT * dma)
+        time = max(tiu, dma) + (1 - hidden) * min(tiu, dma) + b.weight_cycles(first)
+        return Glance(peak, time, max(tiu, dma), dma)
 
     def keeping(self, halos: list[tuple[int, int, int, int, int]]) -> tuple[int, float]:
         """(bytes, cycles per tile) of kept rows: (number of the tensor, n, c, rows, columns)."""
@@ -244,8 +251,8 @@ class Quick:
         dma = count * (loads + tile.stores * parts) + tile.weights * parts * again
         total = tile.tiu * count * parts
         hidden = 1.0 if self.backend.local_bytes - peak >= tile.largest else 0.6
-        low = max(total, dma) + BYTES_WEIGHT * dma
-        return Glance(peak, low + (1 - hidden) * min(total, dma), low)
+        low = max(total, dma)
+        return Glance(peak, low + (1 - hidden) * min(total, dma), low, dma)
 
     def tile(self, tiles: tuple[int, int, int], part: int, rolling: bool) -> _Tile | None:
         """What `look` needs of one tile; None if a dimension is too long for the chip, or local

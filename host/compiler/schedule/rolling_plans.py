@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from .cost import evaluate
 from .equal import group_key, transfer
 from .layers import Layer
 from .plan import Plan
@@ -16,7 +15,7 @@ from .search import STREAMS, Search, cheapest, heights
 
 EVALUATED = 2  # of each kind
 MORE = 3  # tilings looked at from the fewest tiles on that can fit
-Found = tuple[float, Callable[[], Plan]]  # quick time, plan maker
+Found = tuple[float, Callable[[], Plan]]  # cycles at a glance, plan maker
 
 
 def rolled(search: Search, group: list[Layer], most: float, limit: float) -> Plan | None:
@@ -26,9 +25,9 @@ def rolled(search: Search, group: list[Layer], most: float, limit: float) -> Pla
     key = (*group_key(group), limit)
     bound, found = search.kept.get(key, (0.0, None))
     if bound < most:
-        quick = Quick(group, search.backend)
+        quick = search.findings.quick(group)
         found = cheapest(
-            evaluate(plan(), search.backend, limit)
+            search.evaluate(plan(), limit)
             for some in (tilings(search, quick, limit), bottlenecks(search, quick, limit))
             for plan in best(some, most)
         )
@@ -41,7 +40,7 @@ def rolled(search: Search, group: list[Layer], most: float, limit: float) -> Pla
 def best(found: Iterable[Found], most: float) -> list[Callable[[], Plan]]:
     """Those that look best, and as if they cost less than `most`."""
     chosen = sorted(found, key=lambda x: x[0])[:EVALUATED]
-    return [plan for time, plan in chosen if time < most]
+    return [plan for cycles, plan in chosen if cycles < most]
 
 
 def tilings(search: Search, quick: Quick, limit: float) -> Iterator[Found]:
@@ -58,7 +57,10 @@ def tilings(search: Search, quick: Quick, limit: float) -> Iterator[Found]:
         for stream in STREAMS:
             g = quick.look(tiles, 0, 1, False, stream, True)
             if g.peak <= limit and not (stream and max(quick.blobs) <= stream):
-                yield g.time, partial(search.make, quick.layers, tiles, 0, False, stream, True)
+                yield (
+                    g.cycles(search.price),
+                    partial(search.make, quick.layers, tiles, 0, False, stream, True),
+                )
 
 
 def bottlenecks(search: Search, quick: Quick, limit: float) -> Iterator[Found]:
@@ -66,4 +68,7 @@ def bottlenecks(search: Search, quick: Quick, limit: float) -> Iterator[Found]:
     k = search.summing(quick.layers)
     if k >= 0 and all(layer.window.extent[0] == 1 for layer in quick.layers[k + 1 :]):
         for g, tiles, part in search.sums_glances(quick, k, limit, True):
-            yield g.time, partial(search.make_sums, quick.layers, quick, k, tiles, part, True)
+            yield (
+                g.cycles(search.price),
+                partial(search.make_sums, quick.layers, quick, k, tiles, part, True),
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..ir import Graph
 from .bands import first_in_bands
 from .carry import Carry
+from .cover import segments
 from .keep import keep_rows
 from .layers import Layer, build_layers
 from .local import serialise
@@ -24,6 +25,7 @@ ROUNDS = {
     3: (0.9, 0.8, 0.7, 0.6),
 }  # shares of the memory a slow group gets when tried again
 SLOW = 1.06  # a group is slow if placement makes it take so many times what its plan promised
+BETTER = 0.998  # of what a part of the plans costs: what another must cost to replace it
 SWITCH = 15000.0  # cycles that a boundary between groups costs beyond what group_time sees
 
 
@@ -38,24 +40,56 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
         layer.window = backend.window(layer)
     search = Search(layers, backend, opt)
     settler = Settler(search)
+    best = found(settler)
+    for price in backend.prices[1:] if opt > 1 else ():
+        other = found(Settler(Search(layers, backend, opt, price, search.findings)))
+        best = joined(best, other, settler)
+    best = polished(best, settler)
+    steps = [s for group in best.groups for s in group]
+    groups = [p.layers for p in best.plans]
+    return Program(layers, steps, serialise(steps, backend.lanes), groups, best.plans, best.local)
+
+
+def found(settler: Settler) -> Settled:
+    """The plans that seem best for the price of the search, in their places."""
+    search = settler.search
     plans, best = search.run(), None
-    if opt > 1:
+    if search.opt > 1:
         best = keep_rows(plans, search, settler)
         plans = best.plans if best else plans
         spread = spread_tails(plans, search, settler.score)
         plans, best = spread, best if spread == plans else None
-    best = best or settler.settle(plans)
+    return best or settler.settle(plans)
+
+
+def polished(best: Settled, settler: Settler) -> Settled:
+    """Small changes of plans, where they pay."""
+    opt = settler.search.opt
     if opt > 1 and sum(map(len, best.groups)) <= FEW_STEPS:
-        best = min(best, settler.settle(plans, True), key=lambda s: s.score)
+        best = min(best, settler.settle(best.plans, True), key=lambda s: s.score)
     many = sum(map(len, best.groups)) > MANY_STEPS
     best = best if many else finer(best, settler)
     for share in () if many and opt < 3 else ROUNDS[opt]:
         best = improve(best, settler, share)
     if opt > 1:
         best = first_in_bands(best, settler)
-    steps = [s for group in best.groups for s in group]
-    groups = [p.layers for p in best.plans]
-    return Program(layers, steps, serialise(steps, backend.lanes), groups, best.plans, best.local)
+    return best
+
+
+def joined(best: Settled, other: Settled, settler: Settler) -> Settled:
+    """The plans of `best`, or those found for another price where they cost less."""
+    cost = {
+        plan: time + settler.search.price * moved
+        for s in (best, other)
+        for plan, time, moved in zip(s.plans, s.times, s.moved_by, strict=True)
+    }
+    chosen: list[Plan] = []
+    for old, new in segments(best.plans, other.plans):
+        better = sum(cost[p] for p in new) < BETTER * sum(cost[p] for p in old)
+        chosen += new if better else old
+    if chosen == best.plans:
+        return best
+    return min(best, settler.settle(chosen, best.exact), key=lambda s: s.score)
 
 
 def finer(best: Settled, settler: Settler) -> Settled:
@@ -78,7 +112,7 @@ def improve(best: Settled, settler: Settler, share: float) -> Settled:
     others = []
     for p, t in zip(best.plans, best.times, strict=True):
         slow = not p.is_nothing and t > SLOW * p.cycles
-        others.append(settler.search.cover(p.layers, p.peak * share) if slow else [p])
+        others.append(settler.search.cover(p.layers, p.estimate.peak * share) if slow else [p])
     return mixed(best, others, settler)
 
 

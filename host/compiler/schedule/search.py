@@ -11,9 +11,9 @@ from functools import partial
 from itertools import product
 
 from ..errors import DoesNotFitError
-from .cost import evaluate
 from .cover import GROUP_CYCLES, INFINITE, Groups
 from .equal import group_key, transfer
+from .findings import Findings
 from .layers import Layer, LayerGraph, is_placed
 from .matrix_plans import matrix_plans
 from .plan import Plan, WeightUse, channel_slices, channels_can_be_cut, summing_layer
@@ -51,10 +51,20 @@ STREAMS = (0, 3072, 8192)  # bytes of a slice of streamed constants; 0: they are
 
 
 class Search:
-    """Finds the plans of a layer graph for one backend."""
+    """Finds the plans of a layer graph for one backend. price: what a cycle of transfers to and
+    from DDR costs (the first of the backend); findings: those of searches with another price."""
 
-    def __init__(self, graph: LayerGraph, backend: Backend, opt: int = 2):
+    def __init__(
+        self,
+        graph: LayerGraph,
+        backend: Backend,
+        opt: int = 2,
+        price: float | None = None,
+        findings: Findings | None = None,
+    ):
         self.graph, self.backend, self.opt = graph, backend, opt
+        self.price = backend.prices[0] if price is None else price
+        self.findings = findings or Findings(backend)
         self.limit = float(backend.local_bytes)
         self.cache: dict[tuple, tuple[float, Plan | float | None]] = {}  # (bound, found)
         self.groups = Groups()  # of the whole graph
@@ -149,6 +159,14 @@ class Search:
         return True
 
     # ---- plans of one group
+    def evaluate(self, plan: Plan, limit: float) -> Plan | None:
+        """The plan with its cost; None if it needs more than `limit` bytes of local memory."""
+        found = self.findings.estimate(plan, limit)
+        if found is None:
+            return None
+        plan.estimate, plan.cycles = found, found.cycles(self.price)
+        return plan
+
     def plan(
         self, group: list[Layer], limit: float | None = None, most: float = INFINITE
     ) -> Plan | float | None:
@@ -175,27 +193,28 @@ class Search:
             yield from self.moves(group, limit)
             return
         if group[0].kind == "fc":
-            yield from matrix_plans(group[0], self.backend, limit)
+            yield from matrix_plans(group[0], self.backend, limit, self.evaluate)
             return
-        quick = Quick(group, self.backend)
+        quick = self.findings.quick(group)
         if group[-1].kind == "fc":
             yield from self.bottlenecks(group, quick, len(group) - 1, limit)
             return
-        found = sorted(self.glances(group, quick, limit), key=lambda x: x[0].time)
+        looked = ((g.cycles(self.price), g, plan) for g, plan in self.glances(group, quick, limit))
+        found = sorted(looked, key=lambda x: x[0])
         fit = False
-        for glance, plan in found[: KEEP[self.opt]]:
-            if fit and glance.time > found[0][0].time * 1.5:
+        for cycles, glance, plan in found[: KEEP[self.opt]]:
+            if fit and cycles > found[0][0] * 1.5:
                 break
-            if SURE * glance.low >= most:
+            if (least := SURE * glance.least(self.price)) >= most:
                 fit = True
-                yield SURE * glance.low
+                yield least
                 continue
-            done = evaluate(plan(), self.backend, limit)
+            done = self.evaluate(plan(), limit)
             fit |= done is not None
             yield done
         if not fit:
-            for _, plan in found[KEEP[self.opt] :]:
-                done = evaluate(plan(), self.backend, limit)
+            for *_, plan in found[KEEP[self.opt] :]:
+                done = self.evaluate(plan(), limit)
                 if done is not None:
                     fit = True
                     yield done
@@ -220,10 +239,13 @@ class Search:
         self, group: list[Layer], quick: Quick, k: int, limit: float, most: float = INFINITE
     ) -> Iterator[Plan | None]:
         """Plans in which layer k sums up over parts of the channels before it."""
-        found = sorted(self.sums_glances(quick, k, limit, False), key=lambda x: (x[0].time, *x[1:]))
+        found = sorted(
+            self.sums_glances(quick, k, limit, False),
+            key=lambda x: (x[0].cycles(self.price), *x[1:]),
+        )
         for glance, tiles, part in found[:3]:
-            if SURE_SUMS * glance.low < most:
-                yield evaluate(self.make_sums(group, quick, k, tiles, part), self.backend, limit)
+            if SURE_SUMS * glance.least(self.price) < most:
+                yield self.evaluate(self.make_sums(group, quick, k, tiles, part), limit)
 
     def make_sums(
         self,
@@ -273,7 +295,7 @@ class Search:
         fits = 0
         for tw in (1, 4, 16, 64, w):
             for tn, th in [(1, 1), *((n, th) for th in heights(h))]:
-                plan = evaluate(Plan(concat, (tn, th, min(tw, w))), self.backend, limit)
+                plan = self.evaluate(Plan(concat, (tn, th, min(tw, w))), limit)
                 fits += plan is not None
                 yield plan
                 if fits >= 3:
@@ -365,7 +387,7 @@ class Search:
         oc, ic = layer.output.shape[1], layer.inputs[0].shape[1]
         step, b = self.backend.channel_step(layer), self.backend
         units = -(-oc // step)
-        quick = Quick([layer], b)
+        quick = self.findings.quick([layer])
         for parts in (2, 4, 8, 16, 32, 64, 128):
             pieces = channel_slices(ic, 2 * b.lanes, parts)
             if len(pieces) < parts // 2 + 1:
@@ -394,7 +416,7 @@ class Search:
                             False,
                             pieces,
                         )
-                        yield evaluate(plan, b, limit)
+                        yield self.evaluate(plan, limit)
                         break
 
 

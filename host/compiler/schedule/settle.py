@@ -12,13 +12,12 @@ from functools import cached_property
 
 from ..errors import InternalError
 from .carry import Carry, find_carries
-from .cost import BYTES_WEIGHT
 from .layers import Layer, Tensor
 from .lead import set_lead
 from .local import LocalMemory, NoSpaceError, place_group, serialise
 from .pieces import cut_loads, join_loads
 from .plan import Plan
-from .program import Action, Backend, Compute, Step, step_buffers
+from .program import Action, Backend, Step, step_buffers
 from .rolling_plans import rolled
 from .search import Search
 from .situation import LOOKAHEAD, Group, Known
@@ -33,9 +32,11 @@ SLOWER = 1.06  # times what a plan with kept rows promised: what it may cost wit
 @dataclass
 class Settled:
     """Plans whose buffers have places: steps and time of every group, tensors that never leave
-    local memory. exact: see set_lead; cycles: of every action by its id()."""
+    local memory. price: of a cycle of transfers to and from DDR; exact: see set_lead; cycles: of
+    every action by its id()."""
 
     backend: Backend
+    price: float
     exact: bool
     cycles: dict[int, float]
     plans: list[Plan] = field(default_factory=list)
@@ -55,12 +56,18 @@ class Settled:
     @cached_property
     def moved(self) -> float:
         """Cycles of the transfers to and from DDR."""
-        return sum(self.cycles[id(a)] for a in self.actions if not isinstance(a, Compute) and a.far)
+        return sum(self.moved_by)
+
+    @cached_property
+    def moved_by(self) -> list[float]:
+        """The same of every group."""
+        far = ((x for s in group for x in s.transfers if x.far) for group in self.groups)
+        return [sum(self.cycles[id(x)] for x in some) for some in far]
 
     @property
     def score(self) -> float:
         """Cycles of the whole with the price of its transfers."""
-        return self.time + BYTES_WEIGHT * self.moved
+        return self.time + self.price * self.moved
 
     def next_group(self, plan: Plan, steps: list[Step], start: int) -> Group:
         """The group that follows these, from step number `start` on."""
@@ -93,7 +100,7 @@ class Settler:
         carried: list[Carry] = []
         todo = [(p, self.build(p)) for p in plans]
         times = set_lead([s for _, steps in todo for s in steps], backend, exact)
-        done = Settled(backend, exact, times)
+        done = Settled(backend, self.search.price, exact, times)
         todo.reverse()
         for _ in range(len(plans) + MAX_TRIES):
             if not todo:
@@ -172,7 +179,7 @@ def smaller(plan: Plan, search: Search, limits: dict[Layer, float]) -> list[Plan
     """Plans for the layers of a group whose memory is too fragmented, with less memory than it
     took."""
     first = plan.layers[0]
-    limit = min(limits.get(first, search.limit), plan.peak * 1.02) * 0.95
+    limit = min(limits.get(first, search.limit), plan.estimate.peak * 1.02) * 0.95
     for layer in plan.layers:
         limits[layer] = limit
     if limit < search.limit / 4:

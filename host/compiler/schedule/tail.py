@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from .layers import Layer
 from .plan import SUMMING, Plan, summing_layer
-from .quick import Quick
 from .search import Search
 
 Score = Callable[[list[Plan]], float]
@@ -51,7 +50,7 @@ def spread(plans: list[Plan], last: Plan, layer: Layer, search: Search, score: S
     head = plans[i].layers[: plans[i].layers.index(group[0])]
     before, old = plans[max(0, i - 1) : i], plans[i : m + 1]
     around = search.cover(head), search.cover(last.layers[behind:])
-    quick, most = Quick(group, search.backend), NEAR * estimate(old)
+    quick, most = search.findings.quick(group), NEAR * estimate(old)
     found = search.bottlenecks(group, quick, len(group) - 1, search.limit)
     others = [[*around[0], p, *around[1]] for p in found if p is not None]
     others = [x for x in others if estimate(x) < most]

@@ -27,6 +27,9 @@ from .windows import fits_one_instruction, padding_limit
 MAX_DIM = 4063
 MAX_DILATION = 15
 TDMA_MERGE_GAP = 16
+PRICES: tuple[float, ...] = (0.2,)
+SLOW = 16  # MACs per byte of DDR: with fewer, plans differ little in time but much in bytes
+SLOW_PRICES = (0.3, 0.6)
 PLAIN = "plain"  # the form of an average pooling without parameters
 
 
@@ -39,6 +42,8 @@ class Cv18xxBackend:
         self.lanes = chip.lanes
         self.local_bytes, self.alignment = chip.lane_bytes, ALIGNMENT
         self.max_dim = MAX_DIM
+        macs = chip.lanes * chip.exec_units * chip.conv_macs_per_step
+        self.prices = SLOW_PRICES if macs < SLOW * chip.ddr_bytes_per_cycle else PRICES
         self.weight_bytes_cached = lru_cache(maxsize=None)(self._weight_bytes)
         self.layer_cycles_cached = lru_cache(maxsize=None)(self._layer_cycles)
         self.compute_cycles_cached = lru_cache(maxsize=None)(self._compute_cycles)
