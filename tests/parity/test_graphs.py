@@ -64,7 +64,7 @@ def test_several_streams(vendor: Runner, chip: str) -> None:
         graph = random_graph(f"streams-{number}", chip_named(chip), layers=6)
         with local_memory(8192 if number % 2 else None):
             result = check(
-                graph, chip_named(chip), simulate, vendor, opt=number % 3, max_commands=30
+                graph, chip_named(chip), simulate, vendor, opt=number % 3, max_commands=40
             )
         cut += len(result.streams) - 1
     assert cut >= 2
