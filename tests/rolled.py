@@ -10,8 +10,8 @@ from net_cases import Sampler
 from tpuforge.compiler.chip import Chip
 from tpuforge.compiler.ir import Graph, Value
 from tpuforge.compiler.schedule.plan import Plan, group_tensors, summing_layer
-from tpuforge.compiler.schedule.search import Search
-from tpuforge.compiler.schedule.steps import StepBuilder
+from tpuforge.compiler.schedule.search.search import Search
+from tpuforge.compiler.schedule.steps.builder import StepBuilder
 
 HEIGHTS = (7, 9, 17, 33)
 CHANNELS = (1, 3, 4, 8, 9, 18)

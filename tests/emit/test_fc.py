@@ -15,7 +15,8 @@ from tpuforge.compiler.chip import CHIPS, chip_named
 from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
 from tpuforge.compiler.ir import Value
 from tpuforge.compiler.schedule.layers import build_layers
-from tpuforge.compiler.schedule.matrix_plans import matrix_plans
+from tpuforge.compiler.schedule.search.matrix_plans import matrix_plans
+from tpuforge.compiler.schedule.search.search import Search
 from voices import Runner, check, local_memory, simulate
 
 Build = Callable[[Sampler], list[Value]]
@@ -99,7 +100,7 @@ def test_cuts_in_little_memory(name: str, chip: str) -> None:
     with local_memory(size):
         plans = run(CUT[name], name, chip, simulate)
     fc = [p for p in plans if p.layers[0].kind == "fc"]
-    assert fc and all(p.peak <= size for p in fc)
+    assert fc and all(p.estimate.peak <= size for p in fc)
     if name == "k":
         assert len(fc[0].ic_slices) > 1
 
@@ -113,9 +114,11 @@ def test_every_plan_of_a_layer_computes_the_same(
     net = Sampler(c, "plans")
     graph = net.done(net.matrix(net.input(4, 300, 1, 1), 1100 if chip == "cv183x" else 200))
     backend = Cv18xxBackend(c)
-    layer = build_layers(graph, c.lanes).layers[0]
-    monkeypatch.setattr("tpuforge.compiler.schedule.matrix_plans.KEEP", 1000)
-    plans = [p for p in matrix_plans(layer, backend, 8192.0) if p is not None]
+    layers = build_layers(graph, c.lanes)
+    layer, search = layers.layers[0], Search(layers, backend)
+    monkeypatch.setattr("tpuforge.compiler.schedule.search.matrix_plans.KEEP", 1000)
+    found = matrix_plans(layer, backend, 8192.0, search.evaluate)
+    plans = [p for p in found if p is not None]
     seen: set[tuple[bool, bool, bool]] = set()
     for plan in sorted(plans, key=lambda p: p.cycles):
         kind = (plan.tiles[0] > 1, len(plan.channels) > 1, len(plan.ic_slices) > 1)
@@ -123,12 +126,12 @@ def test_every_plan_of_a_layer_computes_the_same(
             continue
         seen.add(kind)
 
-        def only(l, b, limit, plan=plan):  # noqa: E741
+        def only(l, b, limit, evaluate, plan=plan):  # noqa: E741
             plan.layers = [l]
             plan.weights = {l: next(iter(plan.weights.values()))}
             yield plan
 
-        monkeypatch.setattr("tpuforge.compiler.schedule.search.matrix_plans", only)
+        monkeypatch.setattr("tpuforge.compiler.schedule.search.search.matrix_plans", only)
         check(graph, c, simulate)
     assert len(seen) >= 6, seen
 

@@ -16,7 +16,8 @@ from tpuforge.compiler.lower import lower, merge_pairs
 from tpuforge.compiler.schedule import bands
 from tpuforge.compiler.schedule import schedule as schedule_module
 from tpuforge.compiler.schedule.layers import build_layers
-from tpuforge.compiler.schedule.search import Search
+from tpuforge.compiler.schedule.regions import band_rows
+from tpuforge.compiler.schedule.search.search import Search
 from tpuforge.compiler.schedule.settle import Settler
 from voices import check, simulate
 
@@ -89,7 +90,7 @@ def test_compared_with_the_same_times_of_constants(
 def test_bands_begin_aligned(width: int) -> None:
     for rows in ((0, 1), (0, 24), (5, 70)):
         for count in (1, 2, 3, 9):
-            cut = bands.band_rows(rows, width, count, 16)
+            cut = band_rows(rows, width, count, 16)
             assert [a for a, _ in cut[1:]] == [b for _, b in cut[:-1]] and len(cut) <= count
             assert (cut[0][0], cut[-1][1]) == rows
             assert all((a - rows[0]) * width % 16 == 0 for a, _ in cut)

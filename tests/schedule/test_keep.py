@@ -9,13 +9,13 @@ from tpuforge.compiler.chip import CHIPS
 from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
 from tpuforge.compiler.emit.cv18xx.ranges import part
 from tpuforge.compiler.ir import Graph
-from tpuforge.compiler.schedule.cover import GROUP_CYCLES, Groups, segments
 from tpuforge.compiler.schedule.keep import keep_rows
 from tpuforge.compiler.schedule.layers import build_layers
 from tpuforge.compiler.schedule.plan import Plan
-from tpuforge.compiler.schedule.rolling import Roller, rolling
-from tpuforge.compiler.schedule.search import Search
+from tpuforge.compiler.schedule.search.cover import GROUP_CYCLES, Groups, segments
+from tpuforge.compiler.schedule.search.search import Search
 from tpuforge.compiler.schedule.settle import Settler
+from tpuforge.compiler.schedule.steps.rolling import Roller, rolling
 
 
 def inverted_residual(chip: str) -> Graph:

@@ -11,8 +11,8 @@ from tpuforge.compiler.chip import CHIPS
 from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
 from tpuforge.compiler.schedule.ddr import allocate
 from tpuforge.compiler.schedule.layers import Layer, LayerGraph, Tensor, build_layers
-from tpuforge.compiler.schedule.local import LocalMemory, NoSpaceError
-from tpuforge.compiler.schedule.pieces import join_loads
+from tpuforge.compiler.schedule.place.local import LocalMemory, NoSpaceError
+from tpuforge.compiler.schedule.place.pieces import join_loads
 from tpuforge.compiler.schedule.program import Buffer, Load, Step, Tile
 from tpuforge.compiler.schedule.schedule import schedule
 

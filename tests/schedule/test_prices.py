@@ -7,11 +7,11 @@ from net_cases import Sampler
 from tpuforge.compiler.chip import CHIPS
 from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
 from tpuforge.compiler.ir import Graph
-from tpuforge.compiler.schedule import findings
-from tpuforge.compiler.schedule.cover import segments
 from tpuforge.compiler.schedule.layers import build_layers
 from tpuforge.compiler.schedule.schedule import found, joined
-from tpuforge.compiler.schedule.search import Search
+from tpuforge.compiler.schedule.search import findings
+from tpuforge.compiler.schedule.search.cover import segments
+from tpuforge.compiler.schedule.search.search import Search
 from tpuforge.compiler.schedule.settle import Settled, Settler
 
 DEAR = 3.0

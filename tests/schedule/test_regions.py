@@ -10,7 +10,7 @@ from tpuforge.compiler.chip import CHIPS
 from tpuforge.compiler.schedule.layers import Layer, build_layers
 from tpuforge.compiler.schedule.plan import channel_slices, group_tensors
 from tpuforge.compiler.schedule.regions import needed, pads, split, tile_regions
-from tpuforge.compiler.schedule.rolling import Roller, rolling
+from tpuforge.compiler.schedule.steps.rolling import Roller, rolling
 
 CHIP = CHIPS["cv181x"]
 

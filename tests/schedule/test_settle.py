@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import tpuforge.compiler.schedule.local as local
+import tpuforge.compiler.schedule.place.local as local
 from nets import Net
 from tpuforge.compiler.chip import CHIPS, Chip
 from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
 from tpuforge.compiler.schedule.layers import build_layers
 from tpuforge.compiler.schedule.plan import Plan
 from tpuforge.compiler.schedule.program import step_buffers
-from tpuforge.compiler.schedule.search import Search
+from tpuforge.compiler.schedule.search.search import Search
 from tpuforge.compiler.schedule.settle import Settled, Settler
 
 

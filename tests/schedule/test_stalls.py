@@ -9,13 +9,13 @@ from nets import Net
 from tpuforge.compiler.chip import Chip, chip_named
 from tpuforge.compiler.emit.cv18xx.backend import Cv18xxBackend
 from tpuforge.compiler.ir import Graph
-from tpuforge.compiler.schedule.lead import set_lead
+from tpuforge.compiler.schedule.place.lead import set_lead
+from tpuforge.compiler.schedule.place.timeline import Timeline
 from tpuforge.compiler.schedule.plan import Plan, WeightUse, channel_slices
 from tpuforge.compiler.schedule.program import Buffer, Compute, Load, Program, Region, Store, Tile
 from tpuforge.compiler.schedule.schedule import schedule
 from tpuforge.compiler.schedule.settle import Settler, build
 from tpuforge.compiler.schedule.slices import fitted
-from tpuforge.compiler.schedule.timeline import Timeline
 
 from .replay import Replay, check_buffers
 

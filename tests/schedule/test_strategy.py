@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-import tpuforge.compiler.schedule.local as local
+import tpuforge.compiler.schedule.place.local as local
 from tpuforge.compiler.chip import CHIPS
 from tpuforge.compiler.schedule.layers import Layer, Tensor
-from tpuforge.compiler.schedule.local import LocalMemory, place_group
+from tpuforge.compiler.schedule.place.local import LocalMemory, place_group
+from tpuforge.compiler.schedule.place.situation import LOOKAHEAD, Group, situation
 from tpuforge.compiler.schedule.plan import Plan
 from tpuforge.compiler.schedule.program import (
     Buffer,
@@ -21,7 +22,6 @@ from tpuforge.compiler.schedule.program import (
     WeightSlice,
     step_buffers,
 )
-from tpuforge.compiler.schedule.situation import LOOKAHEAD, Group, situation
 
 from .replay import whole
 from .test_settle import settler
@@ -93,7 +93,8 @@ def key(start: int = BEFORE, change: Change | None = None) -> tuple:
     """The situation of the group, something changed."""
     memory, group, _, w = case(start)
     group = (change and change(memory, group, w)) or group
-    return situation(memory, group, step_buffers(group.steps))
+    turns = memory.turn[False], memory.turn[True]
+    return situation(group, step_buffers(group.steps), turns, memory.around(group.start))
 
 
 Change = Callable[[LocalMemory, Group, Buffer], Group | None]

@@ -15,7 +15,7 @@ from tpuforge.compiler.emit.cv18xx.weights import segments
 from tpuforge.compiler.ir import Graph, Value
 from tpuforge.compiler.schedule.layers import build_layers
 from tpuforge.compiler.schedule.plan import SUMMING, Plan, WeightUse
-from tpuforge.compiler.schedule.search import Search
+from tpuforge.compiler.schedule.search.search import Search
 from tpuforge.compiler.schedule.tail import Score, spread_tails, summed_group
 from voices import Runner, check, simulate
 

@@ -8,11 +8,9 @@ the whole group would do the same, at the price of halo rows and of constants lo
 from __future__ import annotations
 
 from dataclasses import replace
-from math import gcd
 from typing import TYPE_CHECKING
 
 from .plan import Plan, group_tensors
-from .regions import Interval
 
 if TYPE_CHECKING:
     from .settle import Settled, Settler
@@ -49,10 +47,3 @@ def can_be_cut(plan: Plan) -> bool:
         and first.inputs[0] in sources
         and sum(x is first.inputs[0] for layer in plan.layers for x in layer.inputs) == 1
     )
-
-
-def band_rows(rows: Interval, width: int, count: int, alignment: int) -> list[Interval]:
-    """Rows cut into at most `count` bands that begin at multiples of `alignment` bytes."""
-    unit = alignment // gcd(alignment, width)
-    length = -(-(rows[1] - rows[0]) // (count * unit)) * unit
-    return [(a, min(a + length, rows[1])) for a in range(rows[0], rows[1], length)]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from .cover import GROUP_CYCLES, Groups, segments
 from .layers import Layer
 from .plan import Plan
 from .program import Backend
-from .rolling_plans import rolled
-from .search import Search
+from .search.cover import GROUP_CYCLES, Groups, segments
+from .search.rolling_plans import rolled
+from .search.search import Search
 from .settle import Settled, Settler
 
 GAIN = 1.3  # kept rows are looked for where the time of a group is at most so far from paying

@@ -3,6 +3,8 @@ needs."""
 
 from __future__ import annotations
 
+from math import gcd
+
 from .layers import Layer, Tensor
 
 Interval = tuple[int, int]
@@ -64,3 +66,10 @@ def tile_regions(
         for x in layer.inputs:
             regions[x] = union(regions.get(x), needed_of(layer, x, out, axis))
     return regions
+
+
+def band_rows(rows: Interval, width: int, count: int, alignment: int) -> list[Interval]:
+    """Rows cut into at most `count` bands that begin at multiples of `alignment` bytes."""
+    unit = alignment // gcd(alignment, width)
+    length = -(-(rows[1] - rows[0]) // (count * unit)) * unit
+    return [(a, min(a + length, rows[1])) for a in range(rows[0], rows[1], length)]

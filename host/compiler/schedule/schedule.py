@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ..ir import Graph
 from .bands import first_in_bands
-from .carry import Carry
-from .cover import segments
 from .keep import keep_rows
 from .layers import Layer, build_layers
-from .local import serialise
+from .place.carry import Carry
+from .place.local import serialise
 from .plan import Plan
 from .program import Backend, Program
-from .search import Search
+from .search.cover import segments
+from .search.search import Search
 from .settle import Settled, Settler, carries
 from .slices import fitted
 from .tail import spread_tails

@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..errors import InternalError
-from .carry import Carry, find_carries
 from .layers import Layer, Tensor
-from .lead import set_lead
-from .local import LocalMemory, NoSpaceError, place_group, serialise
-from .pieces import cut_loads, join_loads
+from .place.carry import Carry, find_carries
+from .place.lead import set_lead
+from .place.local import LocalMemory, NoSpaceError, place_group, serialise
+from .place.pieces import cut_loads, join_loads
+from .place.situation import LOOKAHEAD, Group, Known
+from .place.timeline import Timeline
 from .plan import Plan
 from .program import Action, Backend, Step, step_buffers
-from .rolling_plans import rolled
-from .search import Search
-from .situation import LOOKAHEAD, Group, Known
-from .steps import StepBuilder
-from .timeline import Timeline
+from .search.rolling_plans import rolled
+from .search.search import Search
+from .steps.builder import StepBuilder
 
 MAX_TRIES = 100
 MOST_CARRIED = 2  # tiles of a tensor that live on for a group that keeps rows

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from .carry import Carry
-from .cost import live_bytes
 from .layers import Layer
+from .place.carry import Carry
 from .plan import Plan, WeightUse, channel_slices
 from .program import Backend, Step
+from .search.cost import live_bytes
 
 SHARE = 0.4
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from .layers import Layer
 from .plan import SUMMING, Plan, summing_layer
-from .search import Search
+from .search.search import Search
 
 Score = Callable[[list[Plan]], float]
 NEAR = 1.05  # plans that seem slower by more are not tried

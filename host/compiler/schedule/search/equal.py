@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .layers import Layer
-from .plan import Plan, group_tensors
+from ..layers import Layer
+from ..plan import Plan, group_tensors
 
 
 def group_key(group: list[Layer]) -> tuple:

@@ -3,10 +3,10 @@ different prices (search.py) share it."""
 
 from __future__ import annotations
 
+from ..layers import Layer
+from ..plan import Estimate, Plan
+from ..program import Backend
 from .cost import estimate
-from .layers import Layer
-from .plan import Estimate, Plan
-from .program import Backend
 from .quick import Quick
 
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .layers import Layer, Tensor
-from .plan import Plan
-from .program import Backend, Buffer, Compute, Load, Region, Tile
-from .regions import Interval, split
+from ..layers import Layer, Tensor
+from ..plan import Plan
+from ..program import Backend, Buffer, Compute, Load, Region, Tile
+from ..regions import Interval, split
 
 if TYPE_CHECKING:
-    from .steps import StepBuilder
+    from .builder import StepBuilder
 
 KEPT_SHARE = 0.4  # of local memory, at most, for an x that stays
 POINT: tuple[Interval, Interval] = ((0, 1), (0, 1))

@@ -7,9 +7,9 @@ is loaded in the same slot after all is joined again.
 
 from __future__ import annotations
 
-from .cost import moving_cycles
-from .plan import channel_slices
-from .program import Backend, Load, Step
+from ..plan import channel_slices
+from ..program import Backend, Load, Step
+from ..times import moving_cycles
 
 MOST = 8  # pieces of a load
 PIECE_CYCLES = 1000.0  # a piece takes at least so long

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 
-from .layers import Layer, Tensor
-from .regions import Interval
+from ..layers import Layer, Tensor
+from ..regions import Interval
 
 HEADLESS = ("concat", "quantize")  # layers whose inputs have no head
 NO_HEAD = 1 << 30  # a multiple of rows that no head has

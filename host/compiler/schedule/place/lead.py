@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 
-from .cost import step_times
-from .program import Backend, Step
+from ..program import Backend, Step
+from ..times import step_times
 from .timeline import action_times
 
 MARGIN = 1.5  # times the load's own duration ...

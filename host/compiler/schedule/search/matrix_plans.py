@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import product
 
-from .layers import Layer
-from .matrix import left_bytes, row_bytes
-from .plan import Plan, WeightUse, channel_slices
-from .program import Backend
+from ..layers import Layer
+from ..plan import Plan, WeightUse, channel_slices
+from ..program import Backend
+from ..steps.matrix import left_bytes, row_bytes
 
 COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
 ALIGN = 16  # k is cut at multiples of this

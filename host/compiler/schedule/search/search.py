@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import product
 
-from ..errors import DoesNotFitError
+from ...errors import DoesNotFitError
+from ..layers import Layer, LayerGraph, is_placed
+from ..plan import Plan, WeightUse, channel_slices, channels_can_be_cut, summing_layer
+from ..program import Backend
 from .cover import GROUP_CYCLES, INFINITE, Groups
 from .equal import group_key, transfer
 from .findings import Findings
-from .layers import Layer, LayerGraph, is_placed
 from .matrix_plans import matrix_plans
-from .plan import Plan, WeightUse, channel_slices, channels_can_be_cut, summing_layer
-from .program import Backend
 from .quick import Glance, Quick
 
 MAX_GROUP = {0: 1, 1: 6, 2: 14, 3: 24}  # layers in a group, by optimisation level

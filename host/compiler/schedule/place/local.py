@@ -13,8 +13,8 @@ from __future__ import annotations
 from bisect import insort
 from operator import mul
 
-from .layers import Tensor
-from .program import Action, Buffer, Load, Step, Store, feeds, span, step_buffers
+from ..layers import Tensor
+from ..program import Action, Buffer, Load, Step, Store, feeds, span, step_buffers
 from .situation import LOOKAHEAD, Group, Known, situation
 from .strategy import LAST_RESORTS, STRATEGIES, Strategy
 from .timeline import Timeline
@@ -227,7 +227,8 @@ def place_group(
     memory.grow(group.start + len(group.steps))
     buffers, loads = step_buffers(group.steps), _loads_of(group.steps)
     _note_sources(memory, group.steps)
-    key = situation(memory, group, buffers)
+    turns = memory.turn[False], memory.turn[True]
+    key = situation(group, buffers, turns, memory.around(group.start))
     if key not in known:
         known[key] = _choose(memory, group, buffers, loads, times)
     found = known[key]

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .layers import Layer, Tensor
-from .plan import channel_slices
-from .program import Compute, Load, Region, Tile
+from ..layers import Layer, Tensor
+from ..plan import channel_slices
+from ..program import Compute, Load, Region, Tile
 
 if TYPE_CHECKING:
-    from .steps import StepBuilder
+    from .builder import StepBuilder
 
 
 def concat_moves(b: StepBuilder, layer: Layer) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from .plan import Plan
+from ..plan import Plan
 
 GROUP_CYCLES = 300.0  # latency between groups: a store, the wait for it, the first load
 INFINITE = float("inf")

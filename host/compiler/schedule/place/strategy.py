@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .program import Buffer
+from ..program import Buffer
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,11 @@ stores."""
 
 from __future__ import annotations
 
-from .bands import band_rows
-from .layers import Layer, Tensor
+from ..layers import Layer, Tensor
+from ..plan import SUMMING, Plan, WeightUse, group_tensors
+from ..program import Backend, Buffer, Compute, Load, Region, Step, Store, Tile, WeightSlice
+from ..regions import Interval, band_rows, needed_of, split, tile_regions
 from .matrix import matrix_steps, matrix_tile
-from .plan import SUMMING, Plan, WeightUse, group_tensors
-from .program import Backend, Buffer, Compute, Load, Region, Step, Store, Tile, WeightSlice
-from .regions import Interval, needed_of, split, tile_regions
 from .rolling import Roller, Rows, rolling
 from .single import concat_moves, partial_sums
 

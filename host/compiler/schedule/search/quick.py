@@ -12,11 +12,11 @@ from itertools import accumulate
 from math import prod
 from operator import add
 
-from .layers import Layer, Tensor
-from .matrix import row_bytes
-from .plan import group_tensors
-from .program import Backend
-from .rolling import Roller
+from ..layers import Layer, Tensor
+from ..plan import group_tensors
+from ..program import Backend
+from ..steps.matrix import row_bytes
+from ..steps.rolling import Roller
 
 
 @dataclass

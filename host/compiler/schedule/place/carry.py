@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .layers import Layer, Tensor
+from ..layers import Layer, Tensor
+from ..plan import leaves_group
+from ..program import Buffer, Load, Region, Step, Store, Tile
 from .local import LocalMemory
-from .plan import leaves_group
-from .program import Buffer, Load, Region, Step, Store, Tile
 
 
 @dataclass(eq=False)

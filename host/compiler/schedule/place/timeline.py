@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .program import Action, Buffer, Compute, Load, Region, Step, Store, Tile, span
+from ..program import Action, Buffer, Compute, Load, Region, Step, Store, Tile, span
 
 #: bytes (first, end) of a buffer; if these are only some rows of every plane: bytes of a plane, of
 #: which bytes (low, high); else 0

@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from operator import mul
 
-from .plan import Estimate, Plan
-from .program import Backend, Buffer, Compute, Load, Region, Step, Tile, WeightSlice, step_buffers
-from .regions import split
-from .steps import StepBuilder
+from ..plan import Estimate, Plan
+from ..program import Backend, Buffer, Compute, Step, step_buffers
+from ..regions import split
+from ..steps.builder import StepBuilder
+from ..times import listed, step_times
 
 LOOKAHEAD = 6
 ROLLING = 1.03  # price of kept rows: copies that the order of the transfers holds up
@@ -66,7 +67,7 @@ def estimate(plan: Plan, backend: Backend, limit: float) -> Estimate | None:
     rounds = min(3, th - 1 if plan.rolling else count)
     order = [*range(before), *list(range(before, len(steps))) * rounds]
     early = [
-        [1 if x.source is not None else LOOKAHEAD for x in _counted(s, constants)] for s in steps
+        [1 if x.source is not None else LOOKAHEAD for x in listed(s, constants)] for s in steps
     ]
     ends = _simulate(order, [room - m for m in live], compute, loads, stores, early)
     often = [tn] * before + [tn * later if plan.rolling else count] * same
@@ -82,7 +83,7 @@ def estimate(plan: Plan, backend: Backend, limit: float) -> Estimate | None:
         * sum(
             t
             for s, row in zip(steps, loads, strict=True)
-            for load, (_, t) in zip(_counted(s, constants), row, strict=True)
+            for load, (_, t) in zip(listed(s, constants), row, strict=True)
             if id(load.tile) in stay
         )
     )
@@ -106,7 +107,7 @@ def estimate(plan: Plan, backend: Backend, limit: float) -> Estimate | None:
 
 def _copied(step: Step, constants: set[Buffer], loads: list, stores: list[float]) -> float:
     """Cycles of the transfers of a step inside local memory."""
-    ins = zip(_counted(step, constants), loads, strict=True)
+    ins = zip(listed(step, constants), loads, strict=True)
     outs = zip(step.stores, stores, strict=True)
     return sum(t for x, (_, t) in ins if x.source) + sum(t for x, t in outs if x.into)
 
@@ -143,13 +144,6 @@ def extents(c: Compute) -> Iterator[int]:
 PARTS = 4  # parts of the output channels that are looked at; the others cost the same
 
 
-def _counted(step: Step, constants: set[Buffer]) -> list[Load]:
-    """The loads of a step that `step_times` lists."""
-    if not constants:
-        return step.loads
-    return [load for load in step.loads if load.buffer not in constants]
-
-
 def largest(builder: StepBuilder, axis: int, parts: int) -> int:
     """The inner tile with the most rows (axis 0) or columns (axis 1); the largest of all where
     padding takes in whole windows, and with them much of any tile."""
@@ -174,63 +168,6 @@ def live_bytes(steps: list[Step], constants: set[Buffer]) -> list[int]:
         for t in range(b.first, b.temp_last + 1 if b.temp else b.first):
             live[t] += b.temp
     return live
-
-
-def step_times(
-    steps: list[Step], backend: Backend, constants: set[Buffer], exact: bool = False
-) -> tuple[list[float], list, list]:
-    """Cycles of every step: computation; (bytes, cycles) of its loads; cycles of its stores.
-    exact: constants as they are stored, not as plain bytes."""
-    compute, loads, stores = [], [], []
-    for s in steps:
-        c = s.compute
-        compute.append(
-            0.0
-            if c is None
-            else backend.compute_cycles(
-                c.kind, c.layer, c.out_region.shape, c.ins[0][1].shape[1], c.partial != "only"
-            )
-        )
-        row = []
-        for load in _counted(s, constants):
-            if load.weights is not None:
-                row.append((load.buffer.size, constant_cycles(backend, load.weights, exact)))
-            elif load.tile is not None and load.source is not None:
-                size = 0 if load.buffer.loaded and row else load.buffer.size
-                row.append((size, copying_cycles(backend, load.tile, load.part)))
-            elif load.tile is not None:
-                row.append((load.buffer.size, moving_cycles(backend, load.tile, load.part, False)))
-        loads.append(row)
-        stores.append(
-            [
-                moving_cycles(backend, x.tile, x.region, True)
-                if x.into is None
-                else copying_cycles(backend, x.tile, x.region)
-                for x in s.stores
-            ]
-        )
-    return compute, loads, stores
-
-
-def constant_cycles(backend: Backend, piece: WeightSlice, exact: bool) -> float:
-    """Time of loading a slice of constants; a matrix may leave lanes empty."""
-    size = piece.size
-    if piece.layer.kind == "fc":
-        elements = (piece.ic[1] - piece.ic[0]) * (piece.oc[1] - piece.oc[0])
-        size = -(-elements // backend.lanes)
-    return backend.constant_cycles(piece.layer, size) if exact else backend.weight_cycles(size)
-
-
-def moving_cycles(backend: Backend, tile: Tile, region: Region, store: bool) -> float:
-    """Time of moving a region between a tile and DDR."""
-    if tile.width:
-        return backend.matrix_cycles(region.shape)
-    return backend.transfer_cycles(region.shape, tile.tensor, store)
-
-
-def copying_cycles(backend: Backend, tile: Tile, region: Region) -> float:
-    """Time of moving a region from tile to tile."""
-    return backend.copy_cycles(region.shape, tile.itemsize)
 
 
 def _simulate(

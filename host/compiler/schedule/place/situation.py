@@ -7,14 +7,10 @@ meet what they met before, perhaps some steps later: what is known about them is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from .plan import Plan
-from .program import Buffer, Step
+from ..plan import Plan
+from ..program import Buffer, Step
 from .strategy import Strategy
-
-if TYPE_CHECKING:
-    from .local import LocalMemory
 
 LOOKAHEAD = 24  # how many steps before its use a load may be issued
 
@@ -38,18 +34,18 @@ class Known:
     time: float
 
 
-def situation(memory: LocalMemory, group: Group, buffers: list[Buffer]) -> tuple:
-    """All that the choice of a strategy for a group depends on. Steps are counted from its first;
-    what lies farther back than a load may be issued is all the same."""
+def situation(group: Group, buffers: list[Buffer], turns: tuple[int, int], around: tuple) -> tuple:
+    """All that the choice of a strategy for a group depends on. turns: the latest slots that loads
+    of tiles and of constants were given; around: LocalMemory.around. Steps are counted from the
+    first of the group; what lies farther back than a load may be issued is all the same."""
 
     def since(slot: int) -> int:
         return max(slot - group.start, -LOOKAHEAD)
 
     return (
         group.plans,
-        since(memory.turn[False]),
-        since(memory.turn[True]),
-        memory.around(group.start),
+        *map(since, turns),
+        around,
         tuple(
             (
                 since(b.first),

@@ -6,11 +6,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from ..layers import Layer
+from ..plan import Plan
+from ..steps.rolling import rolls
 from .equal import group_key, transfer
-from .layers import Layer
-from .plan import Plan
 from .quick import Quick
-from .rolling import rolls
 from .search import STREAMS, Search, cheapest, heights
 
 EVALUATED = 2  # of each kind

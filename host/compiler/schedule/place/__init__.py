@@ -1,0 +1,1 @@
+"""Where buffers lie in local memory, and when their transfers are issued."""

@@ -1,0 +1,1 @@
+"""Which layers form groups, and how they are cut: plans and what they cost."""

@@ -1,0 +1,1 @@
+"""A plan as steps: computations and the transfers they introduce."""
