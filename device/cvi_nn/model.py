@@ -2,7 +2,6 @@
 
 import os
 import threading
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from cvi_nn._closing import Closing
 from cvi_nn._cviruntime_cffi import ffi
 from cvi_nn._file import ProgramInfo, read_programs
-from cvi_nn._lib import Library, load
+from cvi_nn._handle import Handle
+from cvi_nn._lib import load
 from cvi_nn.errors import ClosedError
 from cvi_nn.tensor import Tensor
 
@@ -24,22 +24,13 @@ Inputs = Mapping[str, ArrayLike] | Sequence[ArrayLike] | NDArray[Any]
 ProgramChoice = int | Mapping[str, Sequence[int]] | Sequence[int]
 
 
-class _Handle:
-    """Owns a CVI_MODEL_HANDLE: released when the last user (model, view, task) is gone."""
-
-    def __init__(self, lib: Library, raw: Any) -> None:
-        self.lib = lib
-        self.raw = raw
-        self.finalizer = weakref.finalize(self, lib.c.CVI_NN_CleanupModel, raw)
-
-
 class Task:
     """A run in progress. Call `wait` for its outputs."""
 
     def __init__(
-        self, handle: _Handle, task: Any, keep: list[Any], outputs: dict[str, NDArray[Any]]
+        self, handle: Handle, task: Any, keep: list[Any], outputs: dict[str, NDArray[Any]]
     ) -> None:
-        self._handle: _Handle | None = handle
+        self._handle: Handle | None = handle
         self._task = task
         self._keep = keep  # arrays and structs in use by the worker
         self._outputs = outputs
@@ -100,9 +91,9 @@ class Model(Closing):
         else:
             code = lib.c.CVI_NN_RegisterModel(os.fsencode(source), out)
             lib.check("CVI_NN_RegisterModel", code)
-        self._open(_Handle(lib, out[0]), program, output_all_tensors)
+        self._open(Handle(lib, out[0]), program, output_all_tensors)
 
-    def _open(self, handle: _Handle, program: ProgramChoice | None, all_tensors: bool) -> None:
+    def _open(self, handle: Handle, program: ProgramChoice | None, all_tensors: bool) -> None:
         c, lib = handle.lib.c, handle.lib
         self._owner = [handle]
         self._lock = threading.RLock()
@@ -181,7 +172,7 @@ class Model(Closing):
         with self._lock:
             self._run(self._handle())
 
-    def _run(self, handle: _Handle) -> None:
+    def _run(self, handle: Handle) -> None:
         code = handle.lib.c.CVI_NN_Forward(
             handle.raw, self._arrays[0], len(self.inputs), self._arrays[1], len(self.outputs)
         )
@@ -266,10 +257,10 @@ class Model(Closing):
         other._source = self._source
         wanted = self.program_index if program is None else program
         every = self.output_all_tensors if output_all_tensors is None else output_all_tensors
-        other._open(_Handle(handle.lib, out[0]), wanted, every)
+        other._open(Handle(handle.lib, out[0]), wanted, every)
         return other
 
-    def _handle(self) -> _Handle:
+    def _handle(self) -> Handle:
         if not self._owner:
             raise ClosedError("the model is closed")
         return self._owner[0]

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvi_nn._cviruntime_cffi import ffi
+from cvi_nn._handle import Handle
 from cvi_nn.dtypes import FORMATS, PIXEL_FORMATS, bf16_to_float32, float32_to_bf16, round_half_away
 from cvi_nn.errors import ClosedError
 
 if TYPE_CHECKING:
-    from cvi_nn.model import _Handle
     from cvi_nn.rt import DeviceMemory
 
 
@@ -30,7 +30,7 @@ class Tensor:
     mean: tuple[float, ...]
     scale: tuple[float, ...]
 
-    def __init__(self, owner: list["_Handle"], struct: Any, is_input: bool) -> None:
+    def __init__(self, owner: list[Handle], struct: Any, is_input: bool) -> None:
         self._owner = owner  # emptied by Model.close
         self._struct = struct
         self._is_input = is_input
@@ -49,7 +49,7 @@ class Tensor:
     def __repr__(self) -> str:
         return f"<Tensor {self.name} {list(self.shape)} {self.format} qscale {self.qscale:g}>"
 
-    def _handle(self) -> "_Handle":
+    def _handle(self) -> Handle:
         if not self._owner:
             raise ClosedError(f"tensor '{self.name}': its model is closed")
         return self._owner[0]
@@ -69,7 +69,7 @@ class Tensor:
         handle = self._handle()
         return self._view_of(handle, self._struct.sys_mem)
 
-    def _view_of(self, handle: "_Handle", pointer: Any) -> NDArray[Any]:
+    def _view_of(self, handle: Handle, pointer: Any) -> NDArray[Any]:
         if self.nbytes == 0:
             return np.empty(self.shape, self.dtype)
         owned = ffi.gc(pointer, lambda _, keep=handle: None)

@@ -1,29 +1,11 @@
 /* Command streams: packets, decoding, order of execution (hw/cv18xx.md sections 5 and 6). */
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
 
 #define HEADER_BYTES 8
-
-int sim_fail(const err_ctx *e, int code, const char *fmt, ...) {
-  if (e && e->buf && e->len) {
-    int at = 0;
-    if (e->engine) {
-      at = snprintf(e->buf, e->len, "command %u (%s): ", e->index, e->engine);
-    }
-    if (at >= 0 && (size_t)at < e->len) {
-      va_list args;
-      va_start(args, fmt);
-      vsnprintf(e->buf + at, e->len - (size_t)at, fmt, args);
-      va_end(args);
-    }
-  }
-  return code;
-}
 
 typedef struct {
   uint32_t at; /* of its packet */
