@@ -21,34 +21,6 @@ void stream_open(stream *s, const exec_ctx *x, const side *d) {
   s->p = stream_row(s);
 }
 
-uint8_t *stream_row(const stream *s) {
-  const side *d = s->d;
-  if (!d->local) {
-    return s->base + (size_t)s->n * d->ns + (size_t)s->c * d->cs + (size_t)s->h * d->hs;
-  }
-  const uint32_t k = (uint32_t)(d->addr / LANE_BYTES) + s->c;
-  return s->base + (size_t)(k & (s->x->lanes - 1)) * LANE_BYTES + d->addr % LANE_BYTES +
-         (size_t)s->n * d->ns + (size_t)(k >> s->x->lane_shift) * d->cs + (size_t)s->h * d->hs;
-}
-
-void stream_skip(stream *s, uint64_t count) {
-  s->left -= count;
-  s->p += count * s->e;
-  if (s->left == 0) {
-    if (++s->h == s->nh) {
-      s->h = 0;
-      if (++s->c == s->nc) {
-        s->c = 0;
-        s->n++;
-      }
-    }
-    s->left = s->run;
-    if (s->n < s->d->n) {
-      s->p = stream_row(s);
-    }
-  }
-}
-
 void walker_open(walker *w, const exec_ctx *x, const tdma_cmd *d, const side *local) {
   w->row = *local;
   w->cols = d->matrix ? d->cols : (uint64_t)local->n * local->c * local->h * local->w;

@@ -14,9 +14,36 @@ typedef struct {
 } stream;
 
 void stream_open(stream *s, const exec_ctx *x, const side *d);
-uint8_t *stream_row(const stream *s);
+
+/* The first element of a row. */
+static inline uint8_t *stream_row(const stream *s) {
+  const side *d = s->d;
+  if (!d->local) {
+    return s->base + (size_t)s->n * d->ns + (size_t)s->c * d->cs + (size_t)s->h * d->hs;
+  }
+  const uint32_t k = (uint32_t)(d->addr / LANE_BYTES) + s->c;
+  return s->base + (size_t)(k & (s->x->lanes - 1)) * LANE_BYTES + d->addr % LANE_BYTES +
+         (size_t)s->n * d->ns + (size_t)(k >> s->x->lane_shift) * d->cs + (size_t)s->h * d->hs;
+}
+
 /* Move on by count <= left elements. */
-void stream_skip(stream *s, uint64_t count);
+static inline void stream_skip(stream *s, uint64_t count) {
+  s->left -= count;
+  s->p += count * s->e;
+  if (s->left == 0) {
+    if (++s->h == s->nh) {
+      s->h = 0;
+      if (++s->c == s->nc) {
+        s->c = 0;
+        s->n++;
+      }
+    }
+    s->left = s->run;
+    if (s->n < s->d->n) {
+      s->p = stream_row(s);
+    }
+  }
+}
 
 /* The local side of a compressed transfer: a tensor, or the rows of a matrix, of which only the
  * first `cols` elements exist. */
