@@ -25,12 +25,12 @@ def rolled_graph(name: str, chip: Chip, most: int = 5) -> Graph:
                   net.pick((5, 8, 14, 16, 28)))  # fmt: skip
     values = [x]
     for _ in range(int(net.rng.integers(2, most + 1))):
-        values.append(_layer(net, values))
+        values.append(any_layer(net, values))
     others = [v for v in values[1:-1] if net.chance(0.15)]
     return net.done(values[-1], *others)
 
 
-def _layer(net: Sampler, values: list[Value]) -> Value:
+def any_layer(net: Sampler, values: list[Value]) -> Value:
     x = values[-1]
     alike = [v for v in values[:-1] if v.shape == x.shape]
     kind = net.pick(

@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 from net_cases import ODD, odd_graph, random_graph
 from rolled import rolled, rolled_graph
+from tiled import tiled, tiled_graph
 from tpuforge.compiler.chip import CHIPS, chip_named
 from voices import Runner, check, local_memory, simulate
 
@@ -68,3 +69,10 @@ def test_several_streams(vendor: Runner, chip: str) -> None:
             )
         cut += len(result.streams) - 1
     assert cut >= 2
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_random_tiles(vendor: Runner, chip: str) -> None:
+    for number in range(60, 75):
+        with tiled(number):
+            check(tiled_graph(str(number), chip_named(chip)), chip_named(chip), simulate, vendor)

@@ -81,7 +81,7 @@ class Cv18xxBackend:
         Dequantize, Softmax: planes of 16 bits."""
         n, c, h, w = shape
         if layer.kind == "softmax":
-            return softmax_temp(-(-c // self.lanes), h, w)
+            return softmax_temp(layer, -(-c // self.lanes), h, w)
         if layer.kind == "quantize":
             return quantize_temp(layer, shape, self.lanes)
         if layer.kind == "dequantize":

@@ -77,8 +77,11 @@ def dequantize(e: Emitter, c: Compute) -> None:
     product = _planes(temp + PLANES * plane, one, plane, plane)
     left = Operand((1, 1, 1, PLANES), 0, e.blob(c), (16, 16, 4, 2), (e.blob(c), e.blob(c) + 16))
     for i in range(n):
-        q = _rows(x, i, (0, x.strides[1], width, 1), both.shape)
-        e.tdma.copy(IN_LOCAL, q, both, both.shape, src_fmt=1, dst_fmt=2, int8_sign=1)
+        rows = (1, width) if x.strides[2] == w else (h, w)  # of a wider tile: one by one
+        q = _rows(x, i, (0, x.strides[1], x.strides[2], 1), (PLANES, channels, *rows))
+        e.tdma.copy(
+            IN_LOCAL, q, both, q.shape, dst_shape=both.shape, src_fmt=1, dst_fmt=2, int8_sign=1
+        )
         e.tiu.matrix_bf16(left, both, product, fp32=True)
         for k, half in ((2, product.offset), (0, product.offset + plane)):
             place = _rows(out, i, (plane, out.strides[1], 4, 1), (1, channels, width, 2), k)

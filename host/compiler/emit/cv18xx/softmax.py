@@ -36,9 +36,14 @@ SOFTMAX_BYTES = 3 * TABLE
 ONE = 0x3F80
 
 
-def softmax_temp(groups: int, h: int, w: int) -> int:
-    """Bytes behind the result."""
-    return (3 if h * w == 1 else 3 + groups) * align16(2 * h * w)
+def softmax_temp(layer: Layer, groups: int, h: int, w: int) -> int:
+    """Bytes behind the result of a tile."""
+    return (3 if is_point(layer) else 3 + groups) * align16(2 * h * w)
+
+
+def is_point(layer: Layer) -> bool:
+    """A map of one position, not only a tile that is one."""
+    return layer.output.shape[2:] == (1, 1)
 
 
 def softmax_tables(layer: Layer) -> bytes:
@@ -56,7 +61,7 @@ def softmax(e: Emitter, c: Compute) -> None:
     out, (x,) = e.operands(c)
     for i in range(out.shape[0]):
         temp = c.out.buffer.addr + c.out.buffer.size
-        _image(e, _image_of(out, i), _image_of(x, i), temp, e.blob(c))
+        _image(e, _image_of(out, i), _image_of(x, i), temp, e.blob(c), is_point(c.layer))
 
 
 def _image_of(x: Operand, i: int) -> Operand:
@@ -66,7 +71,7 @@ def _image_of(x: Operand, i: int) -> Operand:
     return replace(x, shape=(1, *x.shape[1:]), offset=start, span=(start, end))
 
 
-def _image(e: Emitter, out: Operand, x: Operand, temp: int, tables: int) -> None:
+def _image(e: Emitter, out: Operand, x: Operand, temp: int, tables: int, point: bool) -> None:
     _, channels, h, w = out.shape
     lanes, p = e.chip.lanes, align16(2 * h * w)
     groups = -(-channels // lanes)
@@ -77,7 +82,7 @@ def _image(e: Emitter, out: Operand, x: Operand, temp: int, tables: int) -> None
         return Operand((1, channels, h, w), 0, start, strides, (start, end))
 
     total, high, low = (place(temp + k * p, 1, lanes) for k in range(3))
-    if h * w == 1:
+    if point:
         index = place(x.offset, groups, channels)
         exponentials = place(out.offset, groups, channels)
     else:

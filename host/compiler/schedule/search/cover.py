@@ -37,7 +37,8 @@ class Groups:
         for i, j in self.plans:
             starts.setdefault(i, []).append(j)
         for i in range(len(cost) - 2, -1, -1):
-            ways = (self.plans[i, j].cycles + cost[j] for j in starts[i] if cost[j] < INFINITE)
+            ends = (j for j in starts.get(i, ()) if cost[j] < INFINITE)
+            ways = (self.plans[i, j].cycles + cost[j] for j in ends)
             cost[i] = min(ways, default=INFINITE) + GROUP_CYCLES
         return cost
 
