@@ -375,6 +375,10 @@ LARGE: dict[str, Build] = {
     "max_of_a_row_of_strips": lambda n: [
         n.max_pool(n.input(1, 5, 224, 224), (15, 224), (15, 1), (0, 0, 1, 0))
     ],
+    "max_of_wide_strips": lambda n: [
+        n.max_pool(n.input(1, 4, 217, 1500), (15, 1500), (15, 1), (0, 0, 8, 0))
+    ],
+    "rows_behind_the_last_window": lambda n: [n.max_pool(n.input(1, 4, 59, 4000), (1, 1), (15, 1))],
     "average_windows_as_matrix": lambda n: [n.matrix(n.input(2, 42000, 1, 1), 35, bias=False)],
     "max_of_rows_of_900": lambda n: [
         n.max_pool(n.max_pool(n.input(1, 4, 120, 1000), (1, 900), (1, 10)), (100, 1), (2, 1))

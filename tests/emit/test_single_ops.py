@@ -14,8 +14,9 @@ from voices import check, simulate
 LARGE_FAST = (
     "conv_2048_inputs", "conv_5000_outputs", "conv_5000_inputs", "conv_partial_sums",
     "conv_9000_columns", "conv_9000_rows", "conv_1_by_2000", "depthwise_2048", "depthwise_5000",
-    "average_2048", "max_1280", "add_5000", "mul_2000", "mul_wide", "relu_25088", "prelu_4500",
-    "concat_4000", "concat_wide", "quantize_wide", "dequantize_4500", "dequantize_wide",
+    "average_2048", "max_1280", "max_of_wide_strips", "rows_behind_the_last_window",
+    "add_5000", "mul_2000", "mul_wide", "relu_25088", "prelu_4500", "concat_4000", "concat_wide",
+    "quantize_wide", "dequantize_4500", "dequantize_wide",
 )  # fmt: skip
 
 

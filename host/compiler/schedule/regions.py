@@ -17,12 +17,13 @@ def split(size: int, parts: int, index: int) -> Interval:
 
 def needed(layer: Layer, out: Interval, axis: int) -> Interval:
     """Rows (axis 0) or columns (axis 1) of the input behind the output interval, clipped to the
-    map: at least one, also when all windows lie in the padding. What lies behind the last window is
-    taken along where it is less than a stride: it changes no result, and whole rows and maps are
-    read and packed without another copy."""
-    size = layer.inputs[0].shape[2 + axis]
+    map: at least one, also when all windows lie in the padding. For all of the output, what lies
+    behind the last window is taken along where it is less than a stride: it changes no result, and
+    whole rows and maps are read and packed without another copy."""
+    size, end = layer.inputs[0].shape[2 + axis], layer.output.shape[2 + axis]
     first, last = reach(layer, out, axis)
-    last = size if size - layer.window.strides[axis] < last else max(last, 1)
+    behind = out == (0, end) and size - layer.window.strides[axis] < last
+    last = size if behind else min(max(last, 1), size)
     return (0 if first < 0 else min(first, size - 1)), last
 
 

@@ -119,7 +119,8 @@ class Quick:
                         length = min(b - a, size)
                         a = min(max(a, 0), size - length)
                         b = a + length
-                    b = size if size - w.strides[axis] < b else b
+                    whole = (0, self.tensors[o].shape[2 + axis]) == (lo[o], hi[o])
+                    b = size if whole and size - w.strides[axis] < b else b
                     a1, b1 = min(max(a, 0), size - 1), max(min(b, size), 1)
                     lo[i], hi[i] = (a1, b1) if hi[i] < 0 else (min(lo[i], a1), max(hi[i], b1))
             self.axis_cache[key] = [h - low for low, h in zip(lo, hi, strict=True)]

@@ -95,12 +95,14 @@ class Roller:
             stride, size = w.strides[0], self.sizes[x]
             a = first * stride - w.pads[0]
             b = (last - 1) * stride - w.pads[0] + w.extent[0]
-            a, b = min(max(a, 0), size - 1), size if size - stride < b else max(b, 1)
+            whole = (first, last) == (0, self.sizes[out])  # as in regions.needed
+            b = size if whole and size - stride < b else min(max(b, 1), size)
+            a = min(max(a, 0), size - 1)
             low[x], high[x] = min(low[x], a), max(high[x], b)
             for t in others:
-                whole = self.sizes[t] < size  # one value per channel beside a larger map
-                low[t] = min(low[t], 0 if whole else a)
-                high[t] = max(high[t], self.sizes[t] if whole else b)
+                point = self.sizes[t] < size  # one value per channel beside a larger map
+                low[t] = min(low[t], 0 if point else a)
+                high[t] = max(high[t], self.sizes[t] if point else b)
         return low, high
 
     def tile(self, end: int) -> list[tuple[int, Interval, int, int]]:
