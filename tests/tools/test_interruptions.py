@@ -121,11 +121,15 @@ def test_interrupted_in_the_middle(here: Path) -> None:
     Path("out.txt").write_text("the table of yesterday")
     Path("list").unlink()
     Path("list").write_text("in.npz\n" * 200_000)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tpuforge", "run_calibration", "net.mlir", "--data_list", "list",
-         "-o", "out.txt"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background
+    try:  # ignores it, and hands that on
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tpuforge", "run_calibration", "net.mlir", "--data_list",
+             "list", "-o", "out.txt"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("[Running]"):

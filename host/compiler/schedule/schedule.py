@@ -17,7 +17,7 @@ from .slices import fitted
 from .tail import spread_tails
 
 FEW_STEPS = 600  # beyond, constants are always loaded as early as if they were not compressed
-MANY_STEPS = 6000  # beyond, groups are not planned a second time
+MANY_STEPS = 6000  # beyond, groups are not planned a second time (opt 3: they are)
 ROUNDS = {
     0: (),
     1: (),
@@ -41,7 +41,8 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
     search = Search(layers, backend, opt)
     settler = Settler(search)
     best = found(settler)
-    for price in backend.prices[1:] if opt > 1 else ():
+    many = best.count > MANY_STEPS and opt < 3
+    for price in backend.prices[1:] if opt > 1 and not many else ():
         other = found(Settler(Search(layers, backend, opt, price, search.findings)))
         best = joined(best, other, settler)
     best = polished(best, settler)
@@ -65,9 +66,9 @@ def found(settler: Settler) -> Settled:
 def polished(best: Settled, settler: Settler) -> Settled:
     """Small changes of plans, where they pay."""
     opt = settler.search.opt
-    if opt > 1 and sum(map(len, best.groups)) <= FEW_STEPS:
+    if opt > 1 and best.count <= FEW_STEPS:
         best = min(best, settler.settle(best.plans, True), key=lambda s: s.score)
-    many = sum(map(len, best.groups)) > MANY_STEPS
+    many = best.count > MANY_STEPS
     best = best if many else finer(best, settler)
     for share in () if many and opt < 3 else ROUNDS[opt]:
         best = improve(best, settler, share)

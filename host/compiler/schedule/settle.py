@@ -44,6 +44,11 @@ class Settled:
     times: list[float] = field(default_factory=list)
     local: set[Tensor] = field(default_factory=set)
 
+    @property
+    def count(self) -> int:
+        """Number of steps."""
+        return sum(map(len, self.groups))
+
     @cached_property
     def actions(self) -> list[Action]:
         return serialise([s for g in self.groups for s in g], self.backend.lanes)
