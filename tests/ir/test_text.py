@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import os
 import struct
-import time
 from pathlib import Path
 
 import numpy as np
@@ -236,18 +235,3 @@ def test_write_errors(tmp_path):
     (tmp_path / "b").mkdir()
     with pytest.raises(OptionError, match="same folder"):
         write(chain(3), tmp_path / "a.mlir", tmp_path / "b" / "a.npz")
-
-
-def test_speed():
-    """1,000 operations in under 100 ms each way (best of five: the machine may be busy)."""
-    g = chain(1000)
-    w, text = weights(g), to_text(g)
-    printing, parsing = [], []
-    for _ in range(5):
-        t = time.process_time()
-        to_text(g)
-        printing.append(time.process_time() - t)
-        t = time.process_time()
-        parse(text, w)
-        parsing.append(time.process_time() - t)
-    assert min(printing) < 0.1 and min(parsing) < 0.1

