@@ -22,9 +22,13 @@ def needed(layer: Layer, out: Interval, axis: int) -> Interval:
     whole rows and maps are read and packed without another copy."""
     size, end = layer.inputs[0].shape[2 + axis], layer.output.shape[2 + axis]
     first, last = reach(layer, out, axis)
-    behind = out == (0, end) and size - layer.window.strides[axis] < last
-    last = size if behind else min(max(last, 1), size)
-    return (0 if first < 0 else min(first, size - 1)), last
+    return clipped(first, last, size, layer.window.strides[axis] if out == (0, end) else 0)
+
+
+def clipped(first: int, last: int, size: int, near: int) -> Interval:
+    """At least one of `size` rows; up to the border if it is less than `near` away."""
+    behind = size - near < last
+    return min(max(first, 0), size - 1), size if behind else max(last, 1)
 
 
 def reach(layer: Layer, out: Interval, axis: int) -> Interval:

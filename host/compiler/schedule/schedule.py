@@ -41,14 +41,18 @@ def schedule(graph: Graph, backend: Backend, opt: int = 2) -> Program:
     search = Search(layers, backend, opt)
     settler = Settler(search)
     best = found(settler)
-    many = best.count > MANY_STEPS and opt < 3
-    for price in backend.prices[1:] if opt > 1 and not many else ():
+    for price in backend.prices[1:] if plans_again(best, opt) else ():
         other = found(Settler(Search(layers, backend, opt, price, search.findings)))
         best = joined(best, other, settler)
     best = polished(best, settler)
     steps = [s for group in best.groups for s in group]
     groups = [p.layers for p in best.plans]
     return Program(layers, steps, serialise(steps, backend.lanes), groups, best.plans, best.local)
+
+
+def plans_again(best: Settled, opt: int) -> bool:
+    """Are groups planned a second time?"""
+    return opt > 2 or (opt == 2 and best.count <= MANY_STEPS)
 
 
 def found(settler: Settler) -> Settled:
@@ -68,9 +72,9 @@ def polished(best: Settled, settler: Settler) -> Settled:
     opt = settler.search.opt
     if opt > 1 and best.count <= FEW_STEPS:
         best = min(best, settler.settle(best.plans, True), key=lambda s: s.score)
-    many = best.count > MANY_STEPS
-    best = best if many else finer(best, settler)
-    for share in () if many and opt < 3 else ROUNDS[opt]:
+    shares = ROUNDS[opt] if plans_again(best, opt) else ()
+    best = best if best.count > MANY_STEPS else finer(best, settler)
+    for share in shares:
         best = improve(best, settler, share)
     if opt > 1:
         best = first_in_bands(best, settler)

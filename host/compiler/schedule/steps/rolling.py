@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from math import gcd
 
 from ..layers import Layer, Tensor
-from ..regions import Interval
+from ..regions import Interval, clipped
 
 HEADLESS = ("concat", "quantize")  # layers whose inputs have no head
 NO_HEAD = 1 << 30  # a multiple of rows that no head has
@@ -96,8 +96,7 @@ class Roller:
             a = first * stride - w.pads[0]
             b = (last - 1) * stride - w.pads[0] + w.extent[0]
             whole = (first, last) == (0, self.sizes[out])  # as in regions.needed
-            b = size if whole and size - stride < b else min(max(b, 1), size)
-            a = min(max(a, 0), size - 1)
+            a, b = clipped(a, b, size, stride if whole else 0)
             low[x], high[x] = min(low[x], a), max(high[x], b)
             for t in others:
                 point = self.sizes[t] < size  # one value per channel beside a larger map
