@@ -25,6 +25,7 @@ from .keys import fingerprint
 from .secret import password_of
 
 CHUNK = 32768
+START_TRIES, START_PAUSE_S = 3, 1.0
 
 
 def _paramiko() -> Any:
@@ -112,11 +113,28 @@ class Link:
 
     # ---- commands
     def channel(self, command: str, doing: str = "starting a command") -> Any:
-        """A channel on which `command` (a line for the board's shell) runs."""
-        with self.guard(doing):
-            channel = self.transport.open_session(timeout=self.board.alive_timeout * 2)
-            channel.exec_command(command)
-            return channel
+        """A channel on which `command` (a line for the board's shell) runs.
+
+        A board that is short of memory or processes refuses to start a command; it is asked
+        START_TRIES times. BoardError: it refused every time.
+        """
+        for left in reversed(range(START_TRIES)):
+            with self.guard(doing):
+                try:
+                    channel = self.transport.open_session(timeout=self.board.alive_timeout * 2)
+                    channel.exec_command(command)
+                    return channel
+                except _paramiko().SSHException as e:
+                    if self.lost or not self.transport.is_active():
+                        raise
+                    reason = str(e)
+            if left:
+                time.sleep(START_PAUSE_S)
+        raise BoardError(
+            f"{self.board.name}: {doing} failed: the board is there but refused {START_TRIES} times"
+            f" to start a command ({reason}); it may have no memory or no processes left: end what "
+            "runs on it or reboot it, then try again"
+        )
 
     def execute(self, command: str, stdin: bytes = b"", doing: str = "running a command") -> Output:
         """Run a line of shell and collect its output; for short things of our own."""

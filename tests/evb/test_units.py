@@ -12,7 +12,7 @@ from tpuforge.compiler.errors import OptionError, UserInputError
 from tpuforge.evb.board import Board, board_toml, load_board, save_board
 from tpuforge.evb.cpio import Cpio
 from tpuforge.evb.deploy import sample_command
-from tpuforge.evb.errors import BoardError
+from tpuforge.evb.errors import BoardError, LinkError
 from tpuforge.evb.items import collect, sha256
 from tpuforge.evb.push import remote_path
 from tpuforge.evb.qemu import Machine, command
@@ -56,6 +56,47 @@ def test_where_passwords_come_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     with pytest.raises(UserInputError, match="no terminal"):
         password_of(BOARD)
     sys.stdin.close()
+
+
+class RefusingTransport:
+    """Refuses the first commands, then takes them; ends with the command `last`."""
+
+    def __init__(self, refusals: int, last: int = -1):
+        self.refusals, self.last, self.started, self.active = refusals, last, 0, True
+
+    def open_session(self, timeout: float) -> RefusingTransport:
+        return self
+
+    def exec_command(self, command: str) -> None:
+        self.started += 1
+        self.active = self.started != self.last
+        if not self.active or self.started <= self.refusals:
+            raise pytest.importorskip("paramiko").SSHException("Channel closed.")
+
+    def is_active(self) -> bool:
+        return self.active
+
+    def close(self) -> None:
+        self.active = False
+
+
+def test_a_board_that_refuses_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is asked again; a lost connection is not."""
+    pytest.importorskip("paramiko")
+    t = sys.modules["tpuforge.evb.transport"]
+    monkeypatch.setattr(t, "START_PAUSE_S", 0.0)
+    for refusals, last, error, started in (
+        (2, -1, None, 3), (3, -1, BoardError, 3), (9, 2, LinkError, 2),
+    ):  # fmt: skip
+        transport = RefusingTransport(refusals, last)
+        with t.Link(BOARD, transport) as link:
+            if error is None:
+                assert link.channel("true") is transport
+            else:
+                with pytest.raises(error) as e:
+                    link.channel("true")
+                assert type(e.value) is error and "Channel closed." in str(e.value)
+        assert transport.started == started
 
 
 def test_places_on_the_board() -> None:
