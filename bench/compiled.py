@@ -51,11 +51,11 @@ def compare(
     what the vendor's does, `changed`: in what it differs; `with_cpu`: with the least that CPU
     routines take."""
     _, graph, _ = quantised(name, chip, zoo, table)
-    model, seconds = compiled(graph, chip, opt)
-    result = figures(model, vendor) | {"compile_cpu_s": seconds}
+    model, cost = compiled(graph, chip, opt)
+    result = figures(cost, vendor)
     path = SHARED / "zoo" / "vendor" / f"{name}_{chip}.cvimodel"
     other = cvimodel.read(path.read_bytes())
-    result["with_cpu"] = with_cpu(result, cpu_bytes(model), cpu_bytes(other))
+    result["with_cpu"] = figures(cost, vendor, (cpu_bytes(model), cpu_bytes(other)))
     theirs, ours = conversions(other), conversions(model)
     changed = []
     if theirs[0] and not ours[0]:
@@ -68,17 +68,17 @@ def compare(
                 op.attrs |= {"engine": "tpu", "scale": significant(op.scale, 16)}
     same = dict(result)
     if changed:
-        model, seconds = compiled(graph, chip, opt)
-        same = figures(model, vendor) | {"compile_cpu_s": seconds}
+        same = figures(compiled(graph, chip, opt)[1], vendor)
     result["same_work"] = same | {"changed": changed}
     return result
 
 
-def compiled(graph: Graph, chip: str, opt: int) -> tuple[cvimodel.Model, float]:
-    """The file of a Tpu graph, and the CPU seconds it took."""
+def compiled(graph: Graph, chip: str, opt: int) -> tuple[cvimodel.Model, dict[str, Any]]:
+    """The file of a Tpu graph and its cost, with the CPU seconds it took to compile."""
     begin = time.process_time()
     model = compile_graph(graph, chip_named(chip), opt=opt).model
-    return model, round(time.process_time() - begin, 2)
+    seconds = round(time.process_time() - begin, 2)
+    return model, model_cost(model) | {"compile_cpu_s": seconds}
 
 
 def conversions(model: cvimodel.Model) -> tuple[bool, bool]:
@@ -94,36 +94,26 @@ def cpu_bytes(model: cvimodel.Model) -> int:
     return sum(program.tensor(n).dense_bytes for r in routines for n in (*r.inputs, *r.outputs))
 
 
-def with_cpu(figures: dict[str, Any], ours: int, theirs: int) -> dict[str, Any]:
-    """The figures with so many bytes more, at the rate of the TDMA."""
-    chip = chip_named(figures["chip"])
+def figures(
+    cost: dict[str, Any], vendor: dict[str, Any], cpu: tuple[int, int] = (0, 0)
+) -> dict[str, Any]:
+    """The cost of a file beside the vendor's. cpu: bytes that CPU routines move in ours and in the
+    vendor's, which are added at the rate of the TDMA."""
+    chip = chip_named(cost["chip"])
     per_ms = chip.ddr_bytes_per_cycle * chip.clock_hz / 1e3
-    ms, vendor_ms = figures["est_ms"] + ours / per_ms, figures["vendor"]["est_ms"] + theirs / per_ms
-    moved, vendor_moved = figures["ddr_bytes"] + ours, figures["vendor_ddr_bytes"] + theirs
-    return figures | {
+    (ms, moved), (vendor_ms, vendor_moved) = (
+        (c["est_ms"] + n / per_ms, c["ddr_read_bytes"] + c["ddr_write_bytes"] + n)
+        for c, n in zip((cost, vendor), cpu, strict=True)
+    )
+    return cost | {
         "est_ms": ms,
-        "vendor": figures["vendor"] | {"est_ms": vendor_ms},
         "ddr_bytes": moved,
+        "vendor": vendor | {"est_ms": vendor_ms},
         "vendor_ddr_bytes": vendor_moved,
         "times_faster": vendor_ms / ms,
         "ddr_ratio": moved / vendor_moved,
-        "bound_over_time": figures["bound_over_time"] * figures["est_ms"] / ms,
-    }
-
-
-def figures(model: cvimodel.Model, vendor: dict[str, Any]) -> dict[str, Any]:
-    """The cost of a file beside the vendor's."""
-    cost = model_cost(model)
-    traffic, theirs = (c["ddr_read_bytes"] + c["ddr_write_bytes"] for c in (cost, vendor))
-    bound = max(cost["tiu_bound_ms"], cost["ddr_min_bound_ms"])
-    return cost | {
-        "ddr_bytes": traffic,
-        "vendor": vendor,
-        "vendor_ddr_bytes": theirs,
-        "times_faster": vendor["est_ms"] / cost["est_ms"],
-        "ddr_ratio": traffic / theirs,
         "tiu_ratio": cost["est_tiu_busy_ms"] / vendor["est_tiu_busy_ms"],
-        "bound_over_time": bound / cost["est_ms"],
+        "bound_over_time": max(cost["tiu_bound_ms"], cost["ddr_min_bound_ms"]) / ms,
     }
 
 

@@ -34,7 +34,7 @@ class Window:
             1
         ] + 1
 
-    def far(self, axis: int) -> bool:
+    def windows_of_padding(self, axis: int) -> bool:
         """Does the padding of rows (axis 0) or columns (axis 1) take in whole windows?"""
         return max(self.pads[axis], self.pads[axis + 2]) >= self.extent[axis]
 

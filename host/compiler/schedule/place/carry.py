@@ -58,7 +58,7 @@ class Carry:
             step.stores.append(store)
             b.stored = True
             if moved:  # the group before has been placed without it
-                memory.note_store(slot, store)
+                memory.written.note(slot, store)
 
 
 def find_carries(

@@ -10,12 +10,11 @@ Correctness does not depend on this: the emitter derives the waits from the addr
 
 from __future__ import annotations
 
-from bisect import insort
 from operator import mul
 
-from ..layers import Tensor
 from ..program import Action, Buffer, Load, Step, Store, feeds, span, step_buffers
 from .situation import LOOKAHEAD, Group, Known, situation
+from .sources import Written, note_sources
 from .strategy import LAST_RESORTS, STRATEGIES, Strategy
 from .timeline import Timeline
 
@@ -35,9 +34,7 @@ class LocalMemory:
         self.draining: list[list[Buffer]] = []  # per step: buffers being stored by the TDMA
         self.early: dict[Buffer, list[Buffer]] = {}  # pieces of a tile that come before its use
         self.turn = {False: 0, True: 0}  # slot of the latest load of tiles, of constants
-        self.written: dict[
-            Tensor, list[tuple[int, Store]]
-        ] = {}  # root tensor -> its stores with their steps
+        self.written = Written()
 
     def grow(self, steps: int) -> None:
         while len(self.alive) < steps + 10:
@@ -61,10 +58,6 @@ class LocalMemory:
         """The life of a registered buffer ends with step `last` after all."""
         for t in range(last + 1, len(self.alive)):
             self.alive[t] = [x for x in self.alive[t] if x is not b]
-
-    def note_store(self, step: int, store: Store) -> None:
-        """Remember which step writes to DDR."""
-        insort(self.written.setdefault(store.tensor.root, []), (step, store), key=lambda x: x[0])
 
     def forget(self, buffers: set[Buffer], first: int) -> None:
         """Take back the registrations of a group whose steps begin at `first`."""
@@ -226,7 +219,7 @@ def place_group(
     memory as it was."""
     memory.grow(group.start + len(group.steps))
     buffers, loads = step_buffers(group.steps), _loads_of(group.steps)
-    _note_sources(memory, group.steps)
+    note_sources(memory.written, group.steps)
     turns = memory.turn[False], memory.turn[True]
     key = situation(group, buffers, turns, memory.around(group.start))
     if key not in known:
@@ -238,7 +231,7 @@ def place_group(
     for t, s in enumerate(group.steps):
         for store in s.stores:
             if store.far:
-                memory.note_store(group.start + t, store)
+                memory.written.note(group.start + t, store)
     return found.time
 
 
@@ -330,25 +323,6 @@ def hoist_filled(memory: LocalMemory, b: Buffer) -> None:
         b.slot = memory.earliest(b, bound)
     for t in range(b.slot, first):
         memory.alive[t].append(b)
-
-
-def _note_sources(memory: LocalMemory, steps: list[Step]) -> None:
-    """Set `ready` of every load: behind the slot of the last store that writes what it reads; of
-    its buffer: that of the first of its loads. A group never reads from DDR what it writes itself,
-    so all its loads look at earlier groups, or at its own kept rows."""
-    ready: dict[Buffer, int] = {}
-    for s in steps:
-        for load in s.loads:
-            if load.source is not None:
-                load.ready = load.source.buffer.first + 1
-            elif load.tile is not None:
-                t = load.tile.tensor
-                stores = reversed(memory.written.get(t.root, []))
-                load.ready = next((k + 1 for k, x in stores if feeds(x, t, load.part)), 0)
-            if load.tile is not None:
-                ready[load.buffer] = min(ready.get(load.buffer, load.ready), load.ready)
-    for b, slot in ready.items():
-        b.ready = slot
 
 
 def serialise(steps: list[Step], lanes: int, start: int = 0) -> list[Action]:

@@ -147,7 +147,7 @@ PARTS = 4  # parts of the output channels that are looked at; the others cost th
 def largest(builder: StepBuilder, axis: int, parts: int) -> int:
     """The inner tile with the most rows (axis 0) or columns (axis 1); the largest of all where
     padding takes in whole windows, and with them much of any tile."""
-    if any(layer.window.far(axis) for layer in builder.plan.layers):
+    if any(layer.window.windows_of_padding(axis) for layer in builder.plan.layers):
         return max(
             range(parts),
             key=lambda i: sum(b - a for a, b in builder.lengths(axis, parts, i).values()),

@@ -15,6 +15,7 @@ from operator import add
 from ..layers import Layer, Tensor
 from ..plan import group_tensors
 from ..program import Backend
+from ..regions import clipped
 from ..steps.matrix import row_bytes
 from ..steps.rolling import Roller
 
@@ -115,13 +116,12 @@ class Quick:
                 b = (hi[o] - 1) * w.strides[axis] - w.pads[axis] + w.extent[axis]
                 for i in self.ins[k]:
                     size = self.tensors[i].shape[2 + axis]
-                    if w.far(axis):  # the largest tile may be anywhere
+                    if w.windows_of_padding(axis):  # the largest tile may be anywhere
                         length = min(b - a, size)
                         a = min(max(a, 0), size - length)
                         b = a + length
                     whole = (0, self.tensors[o].shape[2 + axis]) == (lo[o], hi[o])
-                    b = size if whole and size - w.strides[axis] < b else b
-                    a1, b1 = min(max(a, 0), size - 1), max(min(b, size), 1)
+                    a1, b1 = clipped(a, b, size, w.strides[axis] if whole else 0)
                     lo[i], hi[i] = (a1, b1) if hi[i] < 0 else (min(lo[i], a1), max(hi[i], b1))
             self.axis_cache[key] = [h - low for low, h in zip(lo, hi, strict=True)]
         return self.axis_cache[key]
