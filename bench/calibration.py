@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from common import SHARED, ZOO, timed, tool, zoo_file
-from tpuforge.compiler.calibrate import CalibrationTable, read_table
+from tpuforge.compiler.calibrate import read_table
 from tpuforge.compiler.frontend.onnx import load
 from tpuforge.compiler.ir import text
-from tpuforge.compiler.passes.merge_pointwise import merge_missing
 from tpuforge.compiler.passes.pipeline import optimise
 
 NETWORKS = (
@@ -40,12 +39,10 @@ VENDOR_CPU_SECONDS = {"efficientnet_lite0": 28.0}
 NEAR_TIE = 1e-4  # a threshold that differs more is another bin of the histogram
 
 
-def write_graph(onnx: Path, shared: Path, vendor: CalibrationTable, folder: Path) -> Path:
-    """The optimised float graph with the tensors of the vendor's table, as model_transform writes
-    it."""
+def write_graph(onnx: Path, shared: Path, folder: Path) -> Path:
+    """The optimised float graph as model_transform writes it."""
     zoo = json.loads((shared / "zoo" / "zoo.json").read_text())
     graph = optimise(load(onnx, preprocess=zoo[onnx.stem]["preprocessing"]))
-    merge_missing(graph, vendor)
     path = folder / f"{onnx.stem}.mlir"
     text.write(graph, path, folder / f"{onnx.stem}_top_f32_all_weight.npz")
     return path
@@ -54,7 +51,7 @@ def write_graph(onnx: Path, shared: Path, vendor: CalibrationTable, folder: Path
 def measure(onnx: Path, shared: Path, images: int) -> dict[str, Any]:
     vendor = read_table(shared / "zoo" / "vendor" / f"{onnx.stem}_cali_table")
     with tempfile.TemporaryDirectory() as folder:
-        mlir = write_graph(onnx, shared, vendor, Path(folder))
+        mlir = write_graph(onnx, shared, Path(folder))
         table = Path(folder, "table")
         data = str(shared / "data" / "ILSVRC2012")
         options = ["--dataset", data, "--input_num", str(images), "-o", str(table)]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from lower.graphs import Net
 from onnx import TensorProto, helper, numpy_helper
 from tpuforge.compiler.calibrate.floatmodel import FloatModel, FloatOp, Parts
 from tpuforge.compiler.calibrate.samples import InputSpec
 from tpuforge.compiler.calibrate.tune import STEPS, Trial, fake_quantise, tune
+from tpuforge.compiler.passes.merge_pointwise import merge_missing
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,29 @@ def test_early_stopping_saves_work(model):
 def test_ranges_hardly_larger_are_left_alone(model):
     trial = Trial(Parts(model), model.ops[0], inputs(1), 1)
     assert trial.best(3.0, 3.01) == 3.0 and trial.best(3.0, 2.0) == 3.0
+
+
+def test_convolutions_that_the_vendor_merges():
+    """What goes into 1x1 convolutions in a row is judged behind the last of them, as if they were
+    one: the same thresholds as after merging them, and one for every tensor between."""
+    net = Net(1, 4, 9, 7)
+    x = net.conv(net.x, 32, 3, "a", do_relu=True)
+    x = net.conv(net.conv(x, 4, 1, "b"), 8, 1, "c")
+    x = net.conv(net.conv(x, 24, 1, "d", do_relu=True), 3, 3, "e")
+    graph, _, values = net.finish(x)
+    whole = FloatModel.from_graph(graph)
+    assert {op.outputs[0]: op.judged for op in whole.ops} == {
+        "a": (), "b": ("d",), "c": ("d",), "d": (), "e": (),
+    }  # fmt: skip
+    merge_missing(graph, "xade")
+    merged = FloatModel.from_graph(graph)
+    assert [op.outputs[0] for op in merged.ops] == ["a", "d", "e"]
+    top = {t: float(np.abs(v).max()) for t, v in values.items()}
+    start = {t: most / 8 for t, most in top.items()}
+    samples = [{"x": net.random(1, 4, 9, 7)} for _ in range(3)]
+    ours, theirs = (tune(m, start, top, samples) for m in (whole, merged))
+    assert {t: ours[t] for t in "xade"} == pytest.approx({t: theirs[t] for t in "xade"}, rel=1e-6)
+    assert all(start[t] < ours[t] for t in "xabcd") and ours["e"] == start["e"]
 
 
 def test_the_whole_network(model):

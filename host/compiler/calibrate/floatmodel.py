@@ -14,6 +14,7 @@ from onnx import helper
 
 from ..errors import InternalError
 from ..ir import Graph
+from ..passes.merge_pointwise import mergeable
 from ..top.export import to_onnx
 from .preprocess import Preprocess
 from .samples import InputSpec
@@ -22,12 +23,19 @@ from .samples import InputSpec
 @dataclass(frozen=True)
 class FloatOp:
     """An operator with the activations it reads and writes. kind: the Top name (Conv, MatMul, Add,
-    ...).
+    ...). judged: tensors further on by which thresholds of its inputs are judged instead of by its
+    outputs.
     """
 
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    judged: tuple[str, ...] = ()
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Outputs and judged tensors."""
+        return tuple(dict.fromkeys(self.outputs + self.judged))
 
 
 @dataclass(frozen=True)
@@ -44,9 +52,14 @@ class FloatModel:
 
     @classmethod
     def from_graph(cls, graph: Graph) -> FloatModel:
-        """A Top graph. Its Input ops tell how pictures are preprocessed."""
+        """A Top graph. Its Input ops tell how pictures are preprocessed. The threshold of what goes
+        into 1x1 convolutions in a row is judged behind the last of them: the vendor's compiler has
+        one convolution there, and so have we where it takes no longer."""
         ops = [op for op in graph.ops if type(op).__name__ != "Input"]
         computed = [r.name for op in ops for r in op.results]
+        merged: dict[str, tuple[str, ...]] = {}
+        for first, second in reversed(mergeable(graph)):
+            merged[first.name] = merged.get(second.name, (second.name,))
         return cls(
             to_onnx(graph, computed),
             tuple(input_spec(op) for op in graph.ops if type(op).__name__ == "Input"),
@@ -55,6 +68,7 @@ class FloatModel:
                     type(op).__name__,
                     tuple(dict.fromkeys(v.name for v in op.inputs())),
                     tuple(r.name for r in op.results),
+                    merged.get(op.name, ()),
                 )
                 for op in ops
             ),
@@ -139,15 +153,15 @@ class Parts:
         self.constants = {i.name: i for i in graph.initializer}
 
     def of(self, op: FloatOp) -> onnx.ModelProto:
-        """A model with the nodes from op.inputs to op.outputs."""
-        indices, constants = self._between(set(op.inputs), op.outputs)
+        """A model with the nodes from op.inputs to op.results."""
+        indices, constants = self._between(set(op.inputs), op.results)
         whole = self.model.proto
         proto = onnx.ModelProto(ir_version=whole.ir_version, opset_import=whole.opset_import)
         proto.graph.name = op.outputs[0]
         proto.graph.node.extend(self.nodes[i] for i in indices)
         proto.graph.initializer.extend(self.constants[c] for c in constants)
         proto.graph.input.extend(self._info(n) for n in op.inputs)
-        proto.graph.output.extend(self._info(n) for n in op.outputs)
+        proto.graph.output.extend(self._info(n) for n in op.results)
         return proto
 
     def _info(self, name: str) -> onnx.ValueInfoProto:

@@ -7,8 +7,9 @@ candidates
     th_k = th0 + k (abs_max - th0) / 21,  k = 0 .. 21        (skipped when abs_max - th0 <= 0.01)
 
 run the operator in float on fake-quantised inputs, clip(rint(x * 127 / th), -128, 127) * th / 127,
-the same th for all of them; distance = mean over the tuning samples of |ref - out|_2 / |ref|_1. The
-first smallest replaces the threshold if it is larger.
+the same th for all of them; distance = mean over the tuning samples of |ref - out|_2 / |ref|_1, of
+what it writes, or of `judged` (floatmodel.py). The first smallest replaces the threshold if it is
+larger.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def tune(
             if name not in model.outputs:
                 result[name] = trial.best(result[name], abs_max[name])
         for values, reference in zip(live, trial.references, strict=True):
-            values.update(reference)
+            values.update((t, reference[t]) for t in op.outputs)
             for t in op.inputs:
                 if last_use[t] == i and t in values:
                     del values[t]
@@ -70,10 +71,12 @@ class Trial:
     ):
         self.op = op
         self.exact = [{t: values[t] for t in op.inputs} for values in live]
-        self.runner = Runner(parts.of(op), op.inputs, op.outputs, parts.model.shapes, threads)
+        self.runner = Runner(parts.of(op), op.inputs, op.results, parts.model.shapes, threads)
+        self.judged = op.judged or op.outputs
         self.references = [{t: y.copy() for t, y in self.runner.run(x).items()} for x in self.exact]
         self.norms = [
-            sum(float(np.abs(y).sum(dtype=np.float64)) for y in r.values()) for r in self.references
+            sum(float(np.abs(r[t]).sum(dtype=np.float64)) for t in self.judged)
+            for r in self.references
         ]
         self.quantised = (
             {t: np.empty_like(x) for t, x in self.exact[0].items()} if self.exact else {}
@@ -107,8 +110,8 @@ class Trial:
             fake_quantise(x, threshold, self.quantised[name])
         out = self.runner.run(self.quantised)
         square = 0.0
-        for name, reference in self.references[sample].items():
-            y = out[name]
+        for name in self.judged:
+            y, reference = out[name], self.references[sample][name]
             np.subtract(y, reference, out=y)
             square += float(np.einsum("i,i->", y.reshape(-1), y.reshape(-1)))
         return math.sqrt(square) / self.norms[sample] if self.norms[sample] else 0.0

@@ -20,7 +20,7 @@ from .rewrite import producer, set_const
 
 
 def run(graph: Graph) -> None:
-    for first, second in _pairs(graph):
+    for first, second in mergeable(graph):
         (c1, c0), c2 = first.arg(1).shape[:2], second.arg(1).shape[0]
         if c0 * c2 <= c1 * (c0 + c2) and second.strides == (1, 1):
             merge(graph, first, second)
@@ -28,32 +28,35 @@ def run(graph: Graph) -> None:
 
 def merge_missing(graph: Graph, known: Collection[str]) -> None:
     """Merge the pairs whose tensor between is not in `known` (the names of a calibration table),
-    while the tensor behind is."""
-    for first, second in _pairs(graph):
-        if first.name not in known and second.name in known:
-            merge(graph, first, second)
+    while the tensor behind is; rows of more than two from their end."""
+
+    def missing(pair: tuple[Conv, Conv]) -> bool:
+        return pair[0].name not in known and pair[1].name in known
+
+    while pair := next(filter(missing, mergeable(graph)), None):
+        merge(graph, *pair)
 
 
 def merge_cheaper(graph: Graph, cycles: Callable[[tuple[int, ...], int], float]) -> None:
     """Merge the pairs that take no longer as one; cycles(result shape, input channels) is the time
     of a 1x1 convolution."""
-    for first, second in _pairs(graph):
+    for first, second in mergeable(graph):
         outer, inner = second.results[0].type.shape, first.results[0].type.shape
         channels = first.arg(1).shape[1]
         if cycles(outer, channels) <= cycles(inner, channels) + cycles(outer, inner[1]):
             merge(graph, first, second)
 
 
-def _pairs(graph: Graph) -> list[tuple[Conv, Conv]]:
+def mergeable(graph: Graph) -> list[tuple[Conv, Conv]]:
     """Convolutions that can be merged, each with the next. A chain of three gives two pairs."""
-    pairs = []
+    found = []
     for second in graph.ops:
         first = producer(graph, second)
         if not isinstance(first, Conv) or not isinstance(second, Conv) or first.do_relu:
             continue
         if _plain(first) and _plain(second):
-            pairs.append((first, second))
-    return pairs
+            found.append((first, second))
+    return found
 
 
 def _plain(op: Op) -> bool:
