@@ -115,8 +115,9 @@ class Link:
     def channel(self, command: str, doing: str = "starting a command") -> Any:
         """A channel on which `command` (a line for the board's shell) runs.
 
-        A board that is short of memory or processes refuses to start a command; it is asked
-        START_TRIES times. BoardError: it refused every time.
+        A board that is short of memory or processes refuses to start a command, and dropbear
+        2022.83 ends the next channel together with one that is closed while its process runs: it
+        is asked START_TRIES times. BoardError: it refused every time.
         """
         for left in reversed(range(START_TRIES)):
             with self.guard(doing):
