@@ -25,7 +25,7 @@ from typing import Any
 import cv2
 import cvi_nn
 import numpy as np
-from common import SHARED, ZOO, quantised, zoo_file
+from common import NETWORKS, SHARED, ZOO, quantised, zoo_file
 from tpuforge.compiler.chip import chip_named
 from tpuforge.compiler.emit.cv18xx import compile_graph
 from tpuforge.compiler.format import cvimodel
@@ -33,15 +33,6 @@ from tpuforge.compiler.frontend import transform_graph
 from tpuforge.compiler.ir import Graph
 from tpuforge.compiler.top import reference
 
-NETWORKS = (
-    "tiny_resnet",
-    "tiny_mobilenet",
-    "squeezenet1_1",
-    "mobilenet_v2",
-    "efficientnet_lite0",
-    "resnet18",
-    "googlenet",
-)
 VENDOR = SHARED / "zoo" / "vendor"
 REAL = "efficientnet_lite0"  # the only network with real weights
 LEAST_COSINE, TOP1_SLACK = 0.990, 1

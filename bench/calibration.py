@@ -20,21 +20,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import SHARED, ZOO, timed, tool, zoo_file
+from common import NETWORKS, SHARED, ZOO, timed, tool, zoo_file
 from tpuforge.compiler.calibrate import read_table
 from tpuforge.compiler.frontend.onnx import load
 from tpuforge.compiler.ir import text
 from tpuforge.compiler.passes.pipeline import optimise
 
-NETWORKS = (
-    "tiny_resnet",
-    "tiny_mobilenet",
-    "squeezenet1_1",
-    "mobilenet_v2",
-    "efficientnet_lite0",
-    "resnet18",
-    "googlenet",
-)
 VENDOR_CPU_SECONDS = {"efficientnet_lite0": 28.0}
 NEAR_TIE = 1e-4  # a threshold that differs more is another bin of the histogram
 

@@ -24,6 +24,17 @@ from tpuforge.compiler.lower import lower, merge_pairs
 SHARED = Path(os.environ.get("TPUFORGE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 ZOO = Path(os.environ.get("TPUFORGE_ZOO", Path.home() / ".cache" / "tpuforge" / "zoo"))
 
+#: those with a calibration table of the vendor's
+NETWORKS = (
+    "tiny_resnet",
+    "tiny_mobilenet",
+    "squeezenet1_1",
+    "mobilenet_v2",
+    "efficientnet_lite0",
+    "resnet18",
+    "googlenet",
+)
+
 
 class Used(NamedTuple):
     """What a process took: seconds of CPU and of wall clock, peak resident megabytes."""

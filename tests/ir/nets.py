@@ -40,7 +40,7 @@ if "test.Split" not in OPS:
             return [r.type for r in self.results]
 
 
-def chain(count: int, weights: bool = True) -> Graph:
+def chain(count: int) -> Graph:
     """`count` operations: convolutions, every fifth an addition."""
     g = Graph("chain", state="TOP_F32", chip="ALL", platform="ONNX")
     x = g.add(top.Input, [], "input", types=[TensorType((1, 8, 8, 8))], do_preprocess=True)
