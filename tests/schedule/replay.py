@@ -48,7 +48,7 @@ class Replay:
         self.numbers: dict[Buffer, int] = {}
         self.written: dict[Tensor, np.ndarray] = {}
         elsewhere = {t.root for t in (*program.graph.inputs, *program.graph.outputs)}
-        self.offsets, size = allocate(program.graph, program.groups, elsewhere | program.local)
+        self.offsets, size = allocate(program.groups, elsewhere | program.local)
         self.shared = np.full(size, NOBODY)
         self.roots = {t: i for i, t in enumerate(self.offsets)}
         for t in program.graph.inputs:

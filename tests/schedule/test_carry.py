@@ -46,7 +46,7 @@ def test_neighbours_need_no_ddr(chip: str) -> None:
         t.name for t in program.graph.tensors if t.producer and t.name not in stores
     }
     assert program.local
-    offsets, _ = allocate(program.graph, program.groups, program.local)
+    offsets, _ = allocate(program.groups, program.local)
     assert not program.local & set(offsets)
 
 

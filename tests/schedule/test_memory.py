@@ -43,7 +43,7 @@ def test_ddr_tensors_alive_together_do_not_overlap(seed: int) -> None:
     sizes = rng.integers(1, 500, 25).tolist()
     graph, members = chain(lives, sizes, groups)
     outside = {t for t in graph.tensors if t.is_output}
-    offsets, total = allocate(graph, members, outside)
+    offsets, total = allocate(members, outside)
     assert set(offsets) == set(graph.tensors) - outside
     for a, b in combinations(range(25), 2):
         (t, u) = graph.tensors[2 * a], graph.tensors[2 * b]
@@ -62,7 +62,7 @@ def test_shared_memory_is_used_again(chip: str) -> None:
     """Without fused groups a long graph needs less than the sum of its tensors."""
     graph = random_graph("ddr", CHIPS[chip], layers=15)
     program = schedule(graph, Cv18xxBackend(CHIPS[chip]), 0)
-    offsets, total = allocate(program.graph, program.groups, set())
+    offsets, total = allocate(program.groups, set())
     assert total < 0.8 * sum(t.nbytes for t in offsets)
 
 

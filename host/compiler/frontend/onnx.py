@@ -262,7 +262,7 @@ class _Importer:
             else f"{node.op_type} (output {', '.join(node.output)!r})"
         )
         try:
-            results = self.results(node, label)
+            results = self.results(node)
         except NotSupported as e:
             self.problems.append(f"{label}: {e}")
             results = []
@@ -283,7 +283,7 @@ class _Importer:
             if o:
                 self.env[o] = results[i] if i < len(results) else missing
 
-    def results(self, node: onnx.NodeProto, label: str) -> list[Any]:
+    def results(self, node: onnx.NodeProto) -> list[Any]:
         inputs = [self.lookup(i) for i in node.input]
         if node.domain not in ("", "ai.onnx"):
             raise NotSupported(f"operations of the domain {node.domain!r} are unknown")

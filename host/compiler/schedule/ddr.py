@@ -3,15 +3,13 @@ groups."""
 
 from __future__ import annotations
 
-from .layers import Layer, LayerGraph, Tensor
+from .layers import Layer, Tensor
 from .plan import group_tensors
 
 ALIGN = 16
 
 
-def allocate(
-    graph: LayerGraph, groups: list[list[Layer]], elsewhere: set[Tensor]
-) -> tuple[dict[Tensor, int], int]:
+def allocate(groups: list[list[Layer]], elsewhere: set[Tensor]) -> tuple[dict[Tensor, int], int]:
     """(offset of every root tensor that groups exchange through DDR, bytes in total).
 
     elsewhere: roots that need no place here (graph inputs and outputs, what never leaves local

@@ -148,7 +148,7 @@ def _places(graph: Graph, program: Program, lasting: bool) -> tuple[Places, int,
         root = layers.tensor(v).root
         if root not in places.roots:
             put_private(root)
-    offsets, scratch = allocate(layers, program.groups, set(places.roots) | program.local)
+    offsets, scratch = allocate(program.groups, set(places.roots) | program.local)
     base, start = (f.PRIVATE, private) if lasting else (f.SHARED, 0)
     for t, offset in offsets.items():
         places.roots[t] = (base, start + offset)
@@ -192,11 +192,11 @@ def _tensors(graph: Graph, program: Program, places: Places) -> list[f.Tensor]:
             f"{', '.join(sorted(missing))}: an output that is only a part of another tensor, "
             "batch > 1"
         )
-    _mark_overwritten(found, ins | outs, program)
+    _mark_overwritten(found, ins | outs)
     return found
 
 
-def _mark_overwritten(tensors: list[f.Tensor], io: set[str], program: Program) -> None:
+def _mark_overwritten(tensors: list[f.Tensor], io: set[str]) -> None:
     """Tensors whose bytes a later tensor reuses do not keep their value."""
     reused = (f.SHARED, f.PRIVATE)
     own = [t for t in tensors if f.selector(t.offset) in reused and t.name not in io]

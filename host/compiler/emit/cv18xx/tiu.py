@@ -346,9 +346,6 @@ class Tiu:
     def bit_or(self, out: Operand, a: Operand, b: Operand | int) -> None:
         self._arith(8, out, a, b, UNSIGNED)
 
-    def bit_xor(self, out: Operand, a: Operand, b: Operand | int) -> None:
-        self._arith(9, out, a, b, UNSIGNED)
-
     def copy(self, out: Operand, a: Operand) -> None:
         """Bytes from one place to another, any strides and start lanes (section 5.2)."""
         self._arith(10, out, a, None, {"tsk_opd_num": 1, **UNSIGNED})
@@ -362,24 +359,13 @@ class Tiu:
         more = BF16_FIELDS if isinstance(b, Operand) else BF16_FIELDS | {"opd1_addr": b}
         self._arith(0, out, a, b if isinstance(b, Operand) else 0, more)
 
-    def look_up(self, out: Operand, a: Operand, table: int) -> None:
-        """out = table[a & 255], 8 bit; both tensors aligned (section 5.4)."""
-        f = common_fields() | UNSIGNED | {"opt_opd2_sign": 0, "opt_opd2_seg": 0}
-        f |= {"tsk_eu_typ": 0 if self.chip.generation == "A" else 12}
-        self._look_up(out, a, table, f, (16, 16), 256)
-
     def look_up_bf16(self, out: Operand, a: Operand, table: int) -> None:
         """out = table[low byte of a], 2-byte elements; both tensors aligned (section 5.4)."""
-        f = common_fields() | {"tsk_eu_typ": 12, "opd_typ": 1, "opt_shift_typ": 0}
-        self._look_up(out, a, table, f, (32, 8), 512)
-
-    def _look_up(
-        self, out: Operand, a: Operand, table: int, f: Fields, rows: tuple[int, int], size: int
-    ) -> None:
         if out.lane or a.lane or not (is_aligned(out, self.chip) and is_aligned(a, self.chip)):
             raise InternalError("a look-up needs aligned tensors that begin at lane 0")
+        f = common_fields() | {"tsk_eu_typ": 12, "opd_typ": 1, "opt_shift_typ": 0}
         f |= shape_fields("res0", out.shape) | shape_fields("opd0", a.shape)
-        f |= shape_fields("opd1", (1, self.chip.lanes, *rows))
+        f |= shape_fields("opd1", (1, self.chip.lanes, 32, 8))
         f |= {f"short_{x}_str": 0 for x in ("res0", "opd0", "opd1")}
         f |= {
             "tsk_typ": 3,
@@ -390,7 +376,7 @@ class Tiu:
         }
         if self.chip.generation == "A":
             f["tens_lookup"] = 1
-        self.commands.tiu(f, [a.span, (table, table + size)], [out.span])
+        self.commands.tiu(f, [a.span, (table, table + 512)], [out.span])
 
 
 def _moved(span: Range, by: int) -> Range:
