@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tpuforge.compiler.errors import OptionError, UserInputError
@@ -58,6 +59,10 @@ def test_where_passwords_come_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     sys.stdin.close()
 
 
+class SSHException(Exception):
+    """Stands for paramiko's, which is an extra."""
+
+
 class RefusingTransport:
     """Refuses the first commands, then takes them; ends with the command `last`."""
 
@@ -71,7 +76,7 @@ class RefusingTransport:
         self.started += 1
         self.active = self.started != self.last
         if not self.active or self.started <= self.refusals:
-            raise pytest.importorskip("paramiko").SSHException("Channel closed.")
+            raise SSHException("Channel closed.")
 
     def is_active(self) -> bool:
         return self.active
@@ -82,8 +87,8 @@ class RefusingTransport:
 
 def test_a_board_that_refuses_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Is asked again; a lost connection is not."""
-    pytest.importorskip("paramiko")
     t = sys.modules["tpuforge.evb.transport"]
+    monkeypatch.setattr(t, "_paramiko", lambda: SimpleNamespace(SSHException=SSHException))
     monkeypatch.setattr(t, "START_PAUSE_S", 0.0)
     for refusals, last, error, started in (
         (2, -1, None, 3), (3, -1, BoardError, 3), (9, 2, LinkError, 2),
