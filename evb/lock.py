@@ -56,9 +56,8 @@ def locked(link: Link, folder: str, wait: float = 0, take_over: bool = False) ->
         with link.guard("locking the folder"):
             channel.settimeout(link.board.alive_timeout * 2)
             words = _line(channel).split()
-        if words[:1] == ["LOCKED"]:
-            break
-        with link.guard("locking the folder"):
+            if words[:1] == ["LOCKED"]:
+                break
             channel.recv_exit_status()  # or the next channel is ended: see Link.channel
         channel.close()
         holder = words[1] if len(words) > 1 else "?"

@@ -7,6 +7,7 @@ import pytest
 from calibrate.networks import differences, shared_names, top_graph
 from tpuforge.compiler.calibrate import calibrate, read_table, run
 from tpuforge.compiler.calibrate.kl import divergences
+from tpuforge.compiler.passes.merge_pointwise import mergeable
 
 pytestmark = pytest.mark.model
 
@@ -36,6 +37,7 @@ def test_thresholds(network, zoo, shared_dir, vendor_dir, monkeypatch):
     graph = top_graph(zoo(network), shared_dir)
     ours = calibrate(graph, shared_dir / "data" / "ILSVRC2012", input_num=100)
     assert shared_names(ours, vendor) == list(vendor)
+    assert set(ours) - set(vendor) == {first.name for first, _ in mergeable(graph)}
     off = {n: d for n, d in differences(ours, vendor).items() if d > 1e-5}
     assert len(off) <= len(vendor) // 50, off
     for name in off:

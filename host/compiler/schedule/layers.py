@@ -34,6 +34,12 @@ class Window:
             1
         ] + 1
 
+    def reach(self, out: tuple[int, int], axis: int) -> tuple[int, int]:
+        """Input rows (axis 0) or columns (axis 1) behind an interval of the output: it may begin in
+        the padding in front and end in that behind."""
+        first = out[0] * self.strides[axis] - self.pads[axis]
+        return first, first + (out[1] - 1 - out[0]) * self.strides[axis] + self.extent[axis]
+
     def windows_of_padding(self, axis: int) -> bool:
         """Does the padding of rows (axis 0) or columns (axis 1) take in whole windows?"""
         return max(self.pads[axis], self.pads[axis + 2]) >= self.extent[axis]

@@ -21,7 +21,7 @@ def needed(layer: Layer, out: Interval, axis: int) -> Interval:
     behind the last window is taken along where it is less than a stride: it changes no result, and
     whole rows and maps are read and packed without another copy."""
     size, end = layer.inputs[0].shape[2 + axis], layer.output.shape[2 + axis]
-    first, last = reach(layer, out, axis)
+    first, last = layer.window.reach(out, axis)
     return clipped(first, last, size, layer.window.strides[axis] if out == (0, end) else 0)
 
 
@@ -29,13 +29,6 @@ def clipped(first: int, last: int, size: int, near: int) -> Interval:
     """At least one of `size` rows; up to the border if it is less than `near` away."""
     behind = size - near < last
     return min(max(first, 0), size - 1), size if behind else max(last, 1)
-
-
-def reach(layer: Layer, out: Interval, axis: int) -> Interval:
-    """`needed` without clipping: it may begin in the padding in front and end in that behind."""
-    w = layer.window
-    first = out[0] * w.strides[axis] - w.pads[axis]
-    return first, first + (out[1] - 1 - out[0]) * w.strides[axis] + w.extent[axis]
 
 
 def needed_of(layer: Layer, x: Tensor, out: Interval, axis: int) -> Interval:
@@ -47,7 +40,7 @@ def needed_of(layer: Layer, x: Tensor, out: Interval, axis: int) -> Interval:
 
 def pads(layer: Layer, out: Interval, axis: int) -> tuple[int, int]:
     """Rows of padding above and below the clipped input interval of `needed`."""
-    first, last = reach(layer, out, axis)
+    first, last = layer.window.reach(out, axis)
     return max(-first, 0), max(last - layer.inputs[0].shape[2 + axis], 0)
 
 

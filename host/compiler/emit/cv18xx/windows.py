@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ...chip import Chip, align16
 from ...schedule.layers import Layer, Window
 from ...schedule.program import Region, Tile
-from ...schedule.regions import Interval, needed, pads, reach
+from ...schedule.regions import Interval, needed, pads
 from .operand import Operand, operand
 
 MAX_PAD = 15  # rows or columns of padding on each side (hw/cv18xx-tiu.md section 1.3)
@@ -76,7 +76,7 @@ def axis_pieces(layer: Layer, out: Interval, axis: int) -> list[AxisPiece]:
     w, size = layer.window, layer.inputs[0].shape[2 + axis]
     stride, extent, pad = w.strides[axis], w.extent[axis], w.pads[axis]
     source = needed(layer, out, axis)
-    first, last = reach(layer, out, axis)
+    first, last = layer.window.reach(out, axis)
     if last <= 0 or first >= size:
         return in_padding(out, source, extent)
     a = max(out[0], -((MAX_PAD - pad) // stride))

@@ -16,16 +16,14 @@ class Written:
     thousands of tiles, and every load asks."""
 
     def __init__(self) -> None:
-        self.tensors: dict[Tensor, list[Tensor]] = {}  # root -> its tensors that were stored
-        self.last: dict[Tensor, int] = {}  # the last step that stores something of it
+        self.last: dict[Tensor, dict[Tensor, int]] = {}  # root -> tensor -> its last store's step
         self.rows: dict[tuple[Tensor, int], list[tuple[int, Store]]] = {}  # ROWS rows, by step
 
     def note(self, step: int, store: Store) -> None:
         """Remember which step writes to DDR."""
         t = store.tensor
-        if t not in self.last:
-            self.tensors.setdefault(t.root, []).append(t)
-        self.last[t] = max(step, self.last.get(t, step))
+        last = self.last.setdefault(t.root, {})
+        last[t] = max(step, last.get(t, step))
         for block in _blocks(store.region):
             insort(self.rows.setdefault((t, block), []), (step, store), key=lambda x: x[0])
 
@@ -33,17 +31,13 @@ class Written:
         """The first slot in which a region of t is complete: behind the last store that may write
         bytes of it; 0 without one."""
         found = 0
-        for other in self.tensors.get(t.root, ()):
-            if other is t or None not in (other.root_channel, t.root_channel):
-                for block in _blocks(region):
-                    for step, store in reversed(self.rows.get((other, block), ())):
-                        if step < found:
-                            break
-                        if feeds(store, t, region):
-                            found = step + 1
-                            break
-            else:
-                found = max(found, self.last[other] + 1)
+        for other, last in self.last.get(t.root, {}).items():
+            if other is not t and None in (other.root_channel, t.root_channel):
+                found = max(found, last + 1)
+                continue
+            for block in _blocks(region):
+                stores = reversed(self.rows.get((other, block), ()))
+                found = max(found, next((k + 1 for k, x in stores if feeds(x, t, region)), 0))
         return found
 
 

@@ -112,16 +112,16 @@ class Quick:
             for k in range(len(self.layers) - 1, -1, -1):
                 w = self.layers[k].window
                 o = self.outs[k]
-                a = lo[o] * w.strides[axis] - w.pads[axis]
-                b = (hi[o] - 1) * w.strides[axis] - w.pads[axis] + w.extent[axis]
+                out = lo[o], hi[o]
+                a, b = w.reach(out, axis)
+                near = w.strides[axis] if out == (0, self.tensors[o].shape[2 + axis]) else 0
                 for i in self.ins[k]:
                     size = self.tensors[i].shape[2 + axis]
                     if w.windows_of_padding(axis):  # the largest tile may be anywhere
                         length = min(b - a, size)
                         a = min(max(a, 0), size - length)
                         b = a + length
-                    whole = (0, self.tensors[o].shape[2 + axis]) == (lo[o], hi[o])
-                    a1, b1 = clipped(a, b, size, w.strides[axis] if whole else 0)
+                    a1, b1 = clipped(a, b, size, near)
                     lo[i], hi[i] = (a1, b1) if hi[i] < 0 else (min(lo[i], a1), max(hi[i], b1))
             self.axis_cache[key] = [h - low for low, h in zip(lo, hi, strict=True)]
         return self.axis_cache[key]

@@ -89,14 +89,12 @@ class Roller:
             if self.done[t] < last:
                 low[t], high[t] = self.done[t], last
         for out, x, others, w in self.layers:
-            first, last = self.start(out, low[out]), high[out]
-            if first >= last:
+            rows = self.start(out, low[out]), high[out]
+            if rows[0] >= rows[1]:
                 continue
-            stride, size = w.strides[0], self.sizes[x]
-            a = first * stride - w.pads[0]
-            b = (last - 1) * stride - w.pads[0] + w.extent[0]
-            whole = (first, last) == (0, self.sizes[out])  # as in regions.needed
-            a, b = clipped(a, b, size, stride if whole else 0)
+            size = self.sizes[x]
+            near = w.strides[0] if rows == (0, self.sizes[out]) else 0  # as in regions.needed
+            a, b = clipped(*w.reach(rows, 0), size, near)
             low[x], high[x] = min(low[x], a), max(high[x], b)
             for t in others:
                 point = self.sizes[t] < size  # one value per channel beside a larger map
