@@ -1,8 +1,8 @@
 """The KL threshold against the vendor's library (cli.md section 13.2), histogram by histogram.
 
 Its function is kl_diversity_hist(int32 counts[bins], float width, int64 bins, int64 levels), a
-float. Where a table of a whole network still differs, the vendor's float kernels gave other last
-bits and two ranges are equally good: tests/calibrate/test_networks.py.
+float. Where a table of a whole network still differs, float kernels gave other last bits and two
+ranges are equally good, as between two runs of the vendor's tool: tests/calibrate/test_networks.py.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ from ...tpu.arith import multiplier_and_shift
 
 Lowering = Callable[["Context", Any], Value]
 LOWERINGS: dict[type[Op], Lowering] = {}
+_WEIGHED = (tpu.Conv, tpu.MatMul)
+_KEEPS_MEANS = (tpu.Add, tpu.AvgPool, tpu.Concat, tpu.Requant, tpu.Reshape)
 
 F = TypeVar("F", bound=Lowering)
 
@@ -47,12 +49,15 @@ def constant_data(op: Any, name: str) -> NDArray[Any]:
 
 
 class Context:
-    """graph: the Tpu graph; thresholds: Top name -> threshold; values: Top value -> Tpu value."""
+    """graph: the Tpu graph; thresholds: Top name -> threshold; values: Top value -> Tpu value;
+    centred: Tpu values with a mean near zero: weighed sums that no relu has cut, and what keeps
+    their means."""
 
     def __init__(self, top: Graph, chip: Chip, thresholds: dict[str, float]):
         self.top, self.chip, self.thresholds = top, chip, thresholds
         self.graph = Graph(top.name, **top.attrs)
         self.values: dict[Value, Value] = {}
+        self.centred: set[Value] = set()
         self._copies: dict[tuple[Value, float], Value] = {}
 
     def scale(self, v: Value) -> float:
@@ -105,6 +110,10 @@ class Context:
         """Append an op whose int8 result has this scale."""
         value = self.graph.add(cls, operands, name, **attrs)
         value.type = tpu.i8(value.shape, scale)
+        computed = {v for v in operands if v is not None and v.data is None}
+        is_centred = cls in _WEIGHED or (cls in _KEEPS_MEANS and computed <= self.centred)
+        if is_centred and not attrs.get("do_relu"):
+            self.centred.add(value)
         return value
 
     def const(self, name: str, data: Any, dtype: Any) -> Value:

@@ -50,7 +50,7 @@ def convolve(
     relu of `op`."""
     assert x.type.scale is not None
     name, scale = name or op.name, ctx.scale(op.results[0])
-    q = quantise(w, b, x.type.scale, scale)
+    q = quantise(w, b, x.type.scale, scale, keep_sums=x not in ctx.centred)
     operands = [
         x,
         ctx.const(f"{name}_filter", q.weights, np.int8),

@@ -67,7 +67,7 @@ def _matrix(
     if x.shape[0] != rows:
         x = _renamed(ctx, op.x, (rows, right.shape[0], 1, 1))
     assert x.type.scale is not None
-    q = quantise_whole(right, b, x.type.scale, scale)
+    q = quantise_whole(right, b, x.type.scale, scale, keep_sums=x not in ctx.centred)
     operands = [
         x,
         ctx.const(f"{name}_right", q.weights, np.int8),

@@ -1,6 +1,6 @@
 """Quantisation of weights and biases, per channel or (matrices) per tensor.
 
-    s_w = max|w| / 127 per channel          w_q = round(w / s_w)
+    s_w = max|w| / 127 per channel          w_q = w / s_w rounded (`round_rows`)
     acc = sum(w_q * x_q) + b_q              b_q = round(b / (s_w * s_in))
     y_q = Q(acc, m, s)                      m / 2^(31 + s) = S = s_w * s_in / s_out
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 _S_MOST = 1.0 - 2.0**-20
 _S_LEAST = 2.0**-32
 _BIAS_MOST = 2.0**30
+_AT_ONCE = 1 << 20  # weights rounded together: what needs memory is a multiple of it
 
 
 class Quantised(NamedTuple):
@@ -32,8 +33,10 @@ class Quantised(NamedTuple):
     shift: NDArray[np.int8]
 
 
-def quantise(w: NDArray[Any], b: NDArray[Any] | None, s_in: float, s_out: float) -> Quantised:
-    """w [oc, ...] float, b [oc] float or None."""
+def quantise(
+    w: NDArray[Any], b: NDArray[Any] | None, s_in: float, s_out: float, *, keep_sums: bool
+) -> Quantised:
+    """w [oc, ...] float, b [oc] float or None; keep_sums: see `round_rows`."""
     flat = np.ascontiguousarray(w, np.float32).reshape(w.shape[0], -1)
     most = np.maximum(flat.max(axis=1), -flat.min(axis=1)).astype(np.float64)
     ratio = s_in / s_out
@@ -43,14 +46,14 @@ def quantise(w: NDArray[Any], b: NDArray[Any] | None, s_in: float, s_out: float)
         b64 = np.asarray(b, np.float64).reshape(-1)
         s_w = np.clip(np.maximum(s_w, np.abs(b64) / (s_in * _BIAS_MOST)), None, _S_MOST / ratio)
         bias = np.clip(np.rint(b64 / (s_w * s_in)), -_BIAS_MOST, _BIAS_MOST).astype(np.int32)
-    w_q = flat * (1.0 / s_w).astype(np.float32)[:, None]
-    np.rint(w_q, out=w_q)
-    np.clip(w_q, -127, 127, out=w_q)
+    w_q = round_rows(flat * (1.0 / s_w).astype(np.float32)[:, None], keep_sums)
     m, s = multipliers_and_shifts(s_w * ratio)
-    return Quantised(w_q.astype(np.int8).reshape(w.shape), bias, m, s)
+    return Quantised(w_q.reshape(w.shape), bias, m, s)
 
 
-def quantise_whole(w: NDArray[Any], b: NDArray[Any] | None, s_in: float, s_out: float) -> Quantised:
+def quantise_whole(
+    w: NDArray[Any], b: NDArray[Any] | None, s_in: float, s_out: float, *, keep_sums: bool
+) -> Quantised:
     """The same with one scale for all weights w [k, oc]; multiplier and shift are [1]."""
     most = max(float(w.max(initial=0)), -float(w.min(initial=0)))
     ratio = s_in / s_out
@@ -60,11 +63,48 @@ def quantise_whole(w: NDArray[Any], b: NDArray[Any] | None, s_in: float, s_out: 
         b64 = np.asarray(b, np.float64).reshape(-1)
         s_w = min(max(s_w, float(np.abs(b64).max()) / (s_in * _BIAS_MOST)), _S_MOST / ratio)
         bias = np.clip(np.rint(b64 / (s_w * s_in)), -_BIAS_MOST, _BIAS_MOST).astype(np.int32)
-    w_q = np.asarray(w, np.float32) * np.float32(1.0 / s_w)
-    np.rint(w_q, out=w_q)
-    np.clip(w_q, -127, 127, out=w_q)
+    w_q = round_rows(np.ascontiguousarray(w.T, np.float32) * np.float32(1.0 / s_w), keep_sums)
     m, s = multipliers_and_shifts(np.array([s_w * ratio]))
-    return Quantised(w_q.astype(np.int8), bias, m, s)
+    return Quantised(np.ascontiguousarray(w_q.T), bias, m, s)
+
+
+def round_rows(x: NDArray[np.float32], keep_sums: bool) -> NDArray[np.int8]:
+    """x [rows, n], saturated to +-127, to the nearest integers (half to even); with keep_sums to
+    integers with |q - x| < 1 and, per row, |sum(q) - sum(x)| <= 1/2.
+
+    The mean of a layer's input times the sum of all that rounding has moved is an error that the
+    outputs of a channel share. A mean is far from zero behind relu and in a picture; what is alike
+    from pixel to pixel adds to it. There, where the sum of a row has moved by k, the k values that
+    moved furthest that way, of equal ones the first, go to the integer on the other side
+    (efficientnet_lite0, 500 crops: mean cosine 0.9915 -> 0.9955). Elsewhere it would only be noise.
+    """
+    out = np.empty(x.shape, np.int8)
+    step = max(1, _AT_ONCE // max(1, x.shape[1]))
+    for i in range(0, len(x), step):
+        part = np.clip(x[i : i + step], -127, 127)
+        near = np.rint(part)
+        if keep_sums:
+            moved = near - part
+            excess = np.rint(moved.sum(axis=1, dtype=np.float64))
+            sign = np.where(excess < 0, -1, 1).astype(np.float32)[:, None]
+            near -= sign * _largest(moved * sign, np.abs(excess).astype(np.intp))
+        out[i : i + step] = near
+    return out
+
+
+def _largest(x: NDArray[np.float32], counts: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """True for the counts[i] largest values of row i, of equal ones the first."""
+    most = int(counts.max(initial=0))
+    if most == 0:
+        return np.zeros(x.shape, np.bool_)
+    top = np.sort(np.partition(x, x.shape[1] - most, axis=1)[:, -most:], axis=1)
+    least = np.take_along_axis(top, np.maximum(most - counts, 0)[:, None] % most, axis=1)
+    least[counts == 0] = np.inf
+    chosen = x >= least
+    for row in np.flatnonzero(chosen.sum(axis=1) > counts):
+        equal = np.flatnonzero(x[row] == least[row])
+        chosen[row, equal[counts[row] - (chosen[row].sum() - len(equal)) :]] = False
+    return chosen
 
 
 def multipliers_and_shifts(
