@@ -231,6 +231,8 @@ HEADER = b"\x93NUMPY\x01\x00\x76\x00"
         (dict(array=np.zeros(576, np.int32)), "is int32"),
         (dict(array=np.array([{}], dtype=object)), "damaged: it holds Python objects"),
         (dict(array=np.zeros(10_000_000, np.float32)), "has 40000128 bytes"),
+        (dict(array=np.r_[np.zeros(575), np.nan].astype(np.float32)), "contains NaN"),
+        (dict(array=np.r_[np.zeros(575), -np.inf].astype(np.float32)), "contains NaN or inf"),
     ],
 )
 def test_bad_weights(files, change, message):

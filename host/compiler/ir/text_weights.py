@@ -64,7 +64,8 @@ class WeightFile:
         return name + ".npy" in self.sizes
 
     def get(self, name: str, type: TensorType) -> np.ndarray:
-        """The constant `name`; UserInputError if it is missing, damaged or not of that type."""
+        """The constant `name`; UserInputError if it is missing, damaged, not of that type or not
+        finite."""
         what = f"{self.path}: the constant {name!r}"
         key = name + ".npy"
         if key not in self.sizes:
@@ -80,6 +81,8 @@ class WeightFile:
                 f"{what} is {data.dtype} of the shape {list(data.shape)}, the .mlir file says "
                 f"{type}"
             )
+        if not np.isfinite(data).all():
+            raise UserInputError(f"{what} contains NaN or infinity")
         return data.reshape(type.shape)
 
 

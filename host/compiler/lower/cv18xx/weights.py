@@ -75,8 +75,8 @@ def round_rows(x: NDArray[np.float32], keep_sums: bool) -> NDArray[np.int8]:
     The mean of a layer's input times the sum of all that rounding has moved is an error that the
     outputs of a channel share. A mean is far from zero behind relu and in a picture; what is alike
     from pixel to pixel adds to it. There, where the sum of a row has moved by k, the k values that
-    moved furthest that way, of equal ones the first, go to the integer on the other side
-    (efficientnet_lite0, 500 crops: mean cosine 0.9915 -> 0.9955). Elsewhere it would only be noise.
+    moved furthest that way, of equal ones the first, go to the integer on the other side. Elsewhere
+    it would only be noise. (efficientnet_lite0, 100 photographs: mean cosine 0.9917 -> 0.9955.)
     """
     out = np.empty(x.shape, np.int8)
     step = max(1, _AT_ONCE // max(1, x.shape[1]))
@@ -98,7 +98,7 @@ def _largest(x: NDArray[np.float32], counts: NDArray[np.intp]) -> NDArray[np.boo
     if most == 0:
         return np.zeros(x.shape, np.bool_)
     top = np.sort(np.partition(x, x.shape[1] - most, axis=1)[:, -most:], axis=1)
-    least = np.take_along_axis(top, np.maximum(most - counts, 0)[:, None] % most, axis=1)
+    least = np.take_along_axis(top, (most - counts)[:, None] % most, axis=1)
     least[counts == 0] = np.inf
     chosen = x >= least
     for row in np.flatnonzero(chosen.sum(axis=1) > counts):
