@@ -7,8 +7,7 @@ Runs the command in a process of its own, start-up included, and reads user + sy
 memory from the system. The vendor took 28 s of CPU for efficientnet_lite0 (issue 3). `digits`:
 agreement of the worst threshold that is not a near tie; `off`: how many differ by more than 1e-5
 (one of googlenet, where the vendor's tool differs from itself on another CPU:
-tests/calibrate/test_networks.py). Exit code 1 if efficientnet_lite0 is slower than the
-vendor's.
+tests/calibrate/test_networks.py). Exit code 1 if efficientnet_lite0 is slower than the vendor's.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from tpuforge.compiler.chip import chip_named
 from tpuforge.compiler.ir import Value
 from tpuforge.compiler.lower import lower
 from tpuforge.compiler.lower.cv18xx import weights
-from tpuforge.compiler.lower.cv18xx.weights import quantise, quantise_whole, round_rows
+from tpuforge.compiler.lower.cv18xx.weights import quantise, round_rows
 
 CHIP = chip_named("cv181x")
 
@@ -59,10 +59,11 @@ def test_constant_inputs_keep_their_result() -> None:
     """What rounding to nearest gets wrong by up to half a step per weight."""
     w = np.random.default_rng(5).normal(size=(16, 576)).astype(np.float32)
     rows = quantise(w, None, 1.0, 1000.0, keep_sums=True)
-    whole = quantise_whole(w.T, None, 1.0, 1000.0, keep_sums=True)
-    for q, w_q in (rows, rows.weights), (whole, whole.weights.T):
+    whole = quantise(w, None, 1.0, 1000.0, keep_sums=True, per_channel=False)
+    assert rows.multiplier.shape == (16,) and whole.multiplier.shape == (1,)
+    for q in rows, whole:
         scale = np.ldexp(q.multiplier.astype(np.float64), -31 - q.shift.astype(int)) * 1000
-        off = w_q.sum(axis=1, dtype=np.float64) - w.sum(axis=1, dtype=np.float64) / scale
+        off = q.weights.sum(axis=1, dtype=np.float64) - w.sum(axis=1, dtype=np.float64) / scale
         assert np.abs(off).max() < 0.501
 
 

@@ -25,7 +25,7 @@ from ...chip import Chip
 from ...ir import Value
 from .context import Context, constant_data, lowers, shape4
 from .conv import convolve
-from .weights import quantise_whole
+from .weights import quantise
 
 _CHANNELS_MOST = 4063  # input channels of a convolution (hw/cv18xx-tiu.md section 1.3)
 _SMALL = 20_000
@@ -67,10 +67,10 @@ def _matrix(
     if x.shape[0] != rows:
         x = _renamed(ctx, op.x, (rows, right.shape[0], 1, 1))
     assert x.type.scale is not None
-    q = quantise_whole(right, b, x.type.scale, scale, keep_sums=x not in ctx.centred)
+    q = quantise(right.T, b, x.type.scale, scale, keep_sums=x not in ctx.centred, per_channel=False)
     operands = [
         x,
-        ctx.const(f"{name}_right", q.weights, np.int8),
+        ctx.const(f"{name}_right", q.weights.T, np.int8),
         None if q.bias is None else ctx.const(f"{name}_bias", q.bias, np.int32),
     ]
     m, s = int(q.multiplier[0]), int(q.shift[0])

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 _S_MOST = 1.0 - 2.0**-20
 _S_LEAST = 2.0**-32
 _BIAS_MOST = 2.0**30
-_AT_ONCE = 1 << 20  # weights rounded together: what needs memory is a multiple of it
+_AT_ONCE = 1 << 20  # weights rounded together, which bounds the memory for it
 
 
 class Quantised(NamedTuple):
-    """weights: int8 of the shape given; bias: int32 [oc] or None; multiplier int32 [oc]; shift int8
-    [oc]."""
+    """weights: int8 of the shape given; bias: int32 [oc] or None; multiplier int32 and shift int8,
+    [oc] or [1]."""
 
     weights: NDArray[np.int8]
     bias: NDArray[np.int32] | None
@@ -34,38 +34,30 @@ class Quantised(NamedTuple):
 
 
 def quantise(
-    w: NDArray[Any], b: NDArray[Any] | None, s_in: float, s_out: float, *, keep_sums: bool
+    w: NDArray[Any],
+    b: NDArray[Any] | None,
+    s_in: float,
+    s_out: float,
+    *,
+    keep_sums: bool,
+    per_channel: bool = True,
 ) -> Quantised:
-    """w [oc, ...] float, b [oc] float or None; keep_sums: see `round_rows`."""
+    """w [oc, ...] float, b [oc] float or None; keep_sums: see `round_rows`; per_channel: a scale
+    per output channel, or one for all."""
     flat = np.ascontiguousarray(w, np.float32).reshape(w.shape[0], -1)
     most = np.maximum(flat.max(axis=1), -flat.min(axis=1)).astype(np.float64)
+    b64 = np.zeros(1) if b is None else np.asarray(b, np.float64).reshape(-1)
+    most_bias = np.abs(b64)
+    if not per_channel:
+        most, most_bias = most.max(keepdims=True), most_bias.max(keepdims=True)
     ratio = s_in / s_out
     s_w = np.clip(most / 127.0, _S_LEAST / ratio, _S_MOST / ratio)
-    bias = None
-    if b is not None and np.any(b):
-        b64 = np.asarray(b, np.float64).reshape(-1)
-        s_w = np.clip(np.maximum(s_w, np.abs(b64) / (s_in * _BIAS_MOST)), None, _S_MOST / ratio)
-        bias = np.clip(np.rint(b64 / (s_w * s_in)), -_BIAS_MOST, _BIAS_MOST).astype(np.int32)
+    s_w = np.clip(np.maximum(s_w, most_bias / (s_in * _BIAS_MOST)), None, _S_MOST / ratio)
     w_q = round_rows(flat * (1.0 / s_w).astype(np.float32)[:, None], keep_sums)
-    m, s = multipliers_and_shifts(s_w * ratio)
-    return Quantised(w_q.reshape(w.shape), bias, m, s)
-
-
-def quantise_whole(
-    w: NDArray[Any], b: NDArray[Any] | None, s_in: float, s_out: float, *, keep_sums: bool
-) -> Quantised:
-    """The same with one scale for all weights w [k, oc]; multiplier and shift are [1]."""
-    most = max(float(w.max(initial=0)), -float(w.min(initial=0)))
-    ratio = s_in / s_out
-    s_w = float(np.clip(most / 127.0, _S_LEAST / ratio, _S_MOST / ratio))
     bias = None
-    if b is not None and np.any(b):
-        b64 = np.asarray(b, np.float64).reshape(-1)
-        s_w = min(max(s_w, float(np.abs(b64).max()) / (s_in * _BIAS_MOST)), _S_MOST / ratio)
+    if np.any(b64):
         bias = np.clip(np.rint(b64 / (s_w * s_in)), -_BIAS_MOST, _BIAS_MOST).astype(np.int32)
-    w_q = round_rows(np.ascontiguousarray(w.T, np.float32) * np.float32(1.0 / s_w), keep_sums)
-    m, s = multipliers_and_shifts(np.array([s_w * ratio]))
-    return Quantised(np.ascontiguousarray(w_q.T), bias, m, s)
+    return Quantised(w_q.reshape(w.shape), bias, *multipliers_and_shifts(s_w * ratio))
 
 
 def round_rows(x: NDArray[np.float32], keep_sums: bool) -> NDArray[np.int8]:
@@ -101,9 +93,9 @@ def _largest(x: NDArray[np.float32], counts: NDArray[np.intp]) -> NDArray[np.boo
     least = np.take_along_axis(top, (most - counts)[:, None] % most, axis=1)
     least[counts == 0] = np.inf
     chosen = x >= least
-    for row in np.flatnonzero(chosen.sum(axis=1) > counts):
-        equal = np.flatnonzero(x[row] == least[row])
-        chosen[row, equal[counts[row] - (chosen[row].sum() - len(equal)) :]] = False
+    surplus = chosen.sum(axis=1) - counts
+    for row in np.flatnonzero(surplus):
+        chosen[row, np.flatnonzero(x[row] == least[row])[-surplus[row] :]] = False
     return chosen
 
 
