@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from math import gcd
 
-from .layers import Layer, Tensor
+from .layers import Layer, Tensor, Window
 
 Interval = tuple[int, int]
 
@@ -16,13 +16,18 @@ def split(size: int, parts: int, index: int) -> Interval:
 
 
 def needed(layer: Layer, out: Interval, axis: int) -> Interval:
-    """Rows (axis 0) or columns (axis 1) of the input behind the output interval, clipped to the
-    map: at least one, also when all windows lie in the padding. For all of the output, what lies
-    behind the last window is taken along where it is less than a stride: it changes no result, and
-    whole rows and maps are read and packed without another copy."""
+    """Rows (axis 0) or columns (axis 1) of the input behind the output interval: `windowed`."""
     size, end = layer.inputs[0].shape[2 + axis], layer.output.shape[2 + axis]
-    first, last = layer.window.reach(out, axis)
-    return clipped(first, last, size, layer.window.strides[axis] if out == (0, end) else 0)
+    return windowed(layer.window, out, axis, size, end)
+
+
+def windowed(window: Window, out: Interval, axis: int, size: int, end: int) -> Interval:
+    """Rows of the `size` of a map behind those of a result that has `end`, clipped to the map: at
+    least one, also when all windows lie in the padding. For all of the result, what lies behind the
+    last window is taken along where it is less than a stride: it changes no value, and whole rows
+    and maps are read and packed without another copy."""
+    first, last = window.reach(out, axis)
+    return clipped(first, last, size, window.strides[axis] if out == (0, end) else 0)
 
 
 def clipped(first: int, last: int, size: int, near: int) -> Interval:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from math import gcd
 
 from ..layers import Layer, Tensor
-from ..regions import Interval, clipped
+from ..regions import Interval, windowed
 
 HEADLESS = ("concat", "quantize")  # layers whose inputs have no head
 NO_HEAD = 1 << 30  # a multiple of rows that no head has
@@ -93,8 +93,7 @@ class Roller:
             if rows[0] >= rows[1]:
                 continue
             size = self.sizes[x]
-            near = w.strides[0] if rows == (0, self.sizes[out]) else 0  # as in regions.needed
-            a, b = clipped(*w.reach(rows, 0), size, near)
+            a, b = windowed(w, rows, 0, size, self.sizes[out])
             low[x], high[x] = min(low[x], a), max(high[x], b)
             for t in others:
                 point = self.sizes[t] < size  # one value per channel beside a larger map
